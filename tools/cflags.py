@@ -1,0 +1,59 @@
+"""Compiler flags of the house, shared by setup.py and the C tests (STYLE.md 6)."""
+
+from __future__ import annotations
+
+import os
+
+WARNINGS = """
+-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
+-Wundef -Wvla -Wformat=2 -Wwrite-strings -Wimplicit-fallthrough
+""".split()
+
+COMMON = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-pthread"]
+CORE = ["-Wpedantic"]  # not for the binding: type slots keep functions in void *
+HIREDIS = ["-std=c99", "-fvisibility=hidden", "-w"]
+
+_OFF = ("", "0", "no", "off", "false")
+
+
+def switched(name: str) -> bool:
+    """Return whether the switch ``SEQCACHE_<name>`` is on."""
+    return os.environ.get(f"SEQCACHE_{name}", "").lower() not in _OFF
+
+
+def ours() -> list[str]:
+    """Return the flags for every C file of this repository, without the mode."""
+    return [*COMMON, *WARNINGS, *(["-Werror"] if switched("WERROR") else [])]
+
+
+def sanitizer(kinds: str) -> list[str]:
+    """Return flags for compiler and linker that turn sanitizers on.
+
+    ``kinds`` is "thread" or "address,undefined"; a report ends the program.
+    """
+    return [f"-fsanitize={kinds}", "-fno-sanitize-recover=all"]
+
+
+def mode() -> tuple[list[str], list[str]]:
+    """Return (compiler flags, linker flags) that the switches ask for.
+
+    SEQCACHE_SANITIZE=1 is address,undefined, =thread is the thread sanitizer;
+    SEQCACHE_DEBUG=1 keeps assertions; SEQCACHE_COVERAGE=1 counts lines.
+    """
+    compiler: list[str] = []
+    linker: list[str] = []
+    if switched("SANITIZE"):
+        asked = os.environ["SEQCACHE_SANITIZE"]
+        kinds = asked if asked in ("thread", "address") else "address,undefined"
+        linker = sanitizer(kinds)
+        compiler = [*linker, "-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer"]
+    elif switched("COVERAGE"):
+        compiler, linker = ["--coverage", "-O0", "-g", "-UNDEBUG"], ["--coverage"]
+    elif switched("DEBUG"):
+        compiler = ["-O0", "-g3", "-UNDEBUG"]
+    else:
+        compiler = ["-g0", "-DNDEBUG"]
+        # Who sets an optimization in CFLAGS (a distribution) means it.
+        if "-O" not in os.environ.get("CFLAGS", ""):
+            compiler.append("-O3")
+    return compiler, linker

@@ -1,0 +1,25 @@
+#!/bin/sh
+# The test suite with the extension under ASan and UBSan: asan.sh PYTHON [pytest arguments]
+# The build stands apart in build/asan, so that no other build picks its files up.
+set -eu
+python=$1
+shift
+top=$PWD/build/asan
+rm -rf "$top"
+SEQCACHE_SANITIZE=1 "$python" setup.py -q build --build-base "$top" --build-lib "$top/lib"
+
+# Servers run as they are: only Python is preloaded.
+mkdir -p "$top/bin"
+for name in redis-server valkey-server; do
+    real=$(command -v $name) || continue
+    printf '#!/bin/sh\nunset LD_PRELOAD\nexec %s "$@"\n' "$real" >"$top/bin/$name"
+    chmod +x "$top/bin/$name"
+done
+runtime=$(${CC:-gcc} -print-file-name=libasan.so)
+[ -e "$runtime" ] || { echo "asan: no libasan beside the compiler" >&2; exit 1; }
+echo "asan: $("$python" -V), extension in $top/lib"
+# Leaks are checked in the C tests: the interpreter itself keeps memory at exit.
+PATH="$top/bin:$PATH" PYTHONPATH="$top/lib" PYTHONMALLOC=malloc SEQCACHE_ASAN=1 \
+    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
+    UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD=$runtime \
+    "$(dirname "$python")/pytest" -m "not build" -p no:cacheprovider "$@"

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/answer.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+
+/* A server that does not run commands now (LOADING, READONLY ...) is asked
+ * again after 10 ms, then twice as long each time up to 0.64 s, half of it by
+ * chance; without a deadline at most so many times. */
+#define RETRY_FIRST_NS    10000000
+#define RETRY_DOUBLINGS   6
+#define RETRY_ATTEMPTS    64
+
+static uint64_t
+mix_bits(uint64_t x)
+{
+    x ^= x >> 31;
+    x *= 0x9e3779b97f4a7c15u;
+    return x ^ (x >> 29);
+}
+
+static int64_t
+retry_delay_ns(const struct seqc_link *link,
+               const struct seqc_request *request)
+{
+    int doublings = request->attempts < RETRY_DOUBLINGS ? request->attempts
+                                                        : RETRY_DOUBLINGS;
+    int64_t whole = (int64_t)RETRY_FIRST_NS << doublings;
+    uint64_t chance = mix_bits((uint64_t)link->now_ns
+                               ^ (uint64_t)(uintptr_t)request);
+
+    return whole / 2 + (int64_t)(chance % (uint64_t)(whole / 2));
+}
+
+static void
+call_done(struct seqc_link *link, struct seqc_call *call)
+{
+    if (call->abandoned) {
+        seqc_call_unref(call);
+        return;
+    }
+    seqc_stats_latency(link->stats, link->now_ns - call->start_ns);
+    call->next_done = NULL;
+    if (link->done_tail) {
+        link->done_tail->next_done = call;
+    }
+    else {
+        link->done_head = call;
+    }
+    link->done_tail = call;
+}
+
+static void
+note_error(struct seqc_request *request, const char *text, size_t len)
+{
+    seqc_free(request->error);
+    request->error = seqc_error_dup(text, len);
+}
+
+/* An element of an abandoned call was given its outcome when the holder left
+ * and may be being read by it: it is not written any more. */
+static void
+finish_element(struct seqc_link *link,
+               struct seqc_request *element,
+               seqc_status status,
+               seqc_executed executed,
+               const char *text,
+               size_t len)
+{
+    struct seqc_call *call = element->call;
+
+    if (!call->abandoned) {
+        element->state = SEQC_REQUEST_DONE;
+        element->status = (uint8_t)status;
+        element->executed = (uint8_t)executed;
+        if (text) {
+            note_error(element, text, len);
+        }
+        seqc_stats_add(&link->stats->errors[status], 1);
+    }
+    if (--call->waiting == 0) {
+        call_done(link, call);
+    }
+}
+
+void
+seqc_answer_finish(struct seqc_link *link,
+                   struct seqc_request *request,
+                   seqc_status status,
+                   seqc_executed executed,
+                   const char *text,
+                   size_t len)
+{
+    /* Read before the first element ends: the last one may free the call. */
+    uint32_t span = request->span;
+
+    request->span = 1;
+    for (uint32_t i = 0; i < span; i++) {
+        finish_element(link, &request[i], status, executed, text, len);
+    }
+}
+
+/* ---- the number that came ---- */
+
+/* Compares with what was known when the request was written, then remembers.
+ * A lower number than known: the server lost numbers.  It is the truth from
+ * now on, so that the loss is told once. */
+static void
+check_regress(struct seqc_link *link,
+              struct seqc_request *request,
+              int64_t value)
+{
+    int64_t before = value;
+    bool lost;
+
+    if (!link->regress) {
+        return;
+    }
+    if (request->op == SEQC_OP_INCREASE) {
+        before = value - request->amount;
+    }
+    lost = request->op != SEQC_OP_RAISE && before < request->floor;
+    if (!lost) {
+        seqc_regress_raise(link->regress, request->hash, value);
+        return;
+    }
+    seqc_regress_set(link->regress, request->hash, value);
+    seqc_stats_add(&link->stats->regressions, 1);
+    if (!request->call->abandoned) {
+        request->regressed = true;
+    }
+}
+
+static void
+finish_number(struct seqc_link *link,
+              struct seqc_request *request,
+              int64_t value)
+{
+    if (request->op == SEQC_OP_DELETE) {
+        link->deletes--;
+        if (link->regress) {
+            seqc_regress_forget(link->regress, request->hash);
+        }
+    }
+    else {
+        check_regress(link, request, value);
+    }
+    if (!request->call->abandoned) {
+        request->u.value = value;
+    }
+    seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+}
+
+static void
+finish_scalar(struct seqc_link *link,
+              struct seqc_request *request,
+              const struct seqc_scalar *scalar)
+{
+    static const char why[] = "value is not an integer or out of range";
+
+    if (scalar->is_integer) {
+        finish_number(link, request, scalar->integer);
+    }
+    else if (scalar->type == SEQC_VALUE_NIL && request->op == SEQC_OP_GET) {
+        finish_number(link, request, 0);
+    }
+    else {
+        seqc_answer_finish(link, request, SEQC_NOT_A_SEQUENCE,
+                           SEQC_EXECUTED_NO, why, sizeof why - 1);
+    }
+}
+
+/* ---- the server said no ---- */
+
+static void
+insert_delayed(struct seqc_link *link, struct seqc_request *request)
+{
+    struct seqc_request *after = link->delayed.tail;
+    struct seqc_list rest = {0};
+
+    while (after && after->u.due_ns > request->u.due_ns) {
+        struct seqc_request *later = after;
+        after = after->prev;
+        seqc_list_remove(&link->delayed, later);
+        seqc_list_push_front(&rest, later);
+    }
+    seqc_list_push(&link->delayed, request);
+    while (rest.head) {
+        struct seqc_request *later = rest.head;
+        seqc_list_remove(&rest, later);
+        seqc_list_push(&link->delayed, later);
+    }
+}
+
+/* Keeps the request for another try.  False: there is no time for one. */
+static bool
+retry_later(struct seqc_link *link,
+            struct seqc_request *request,
+            bool no_script)
+{
+    int64_t due = link->now_ns + retry_delay_ns(link, request);
+
+    if (request->call->abandoned) {
+        return false;
+    }
+    if (no_script && request->op == SEQC_OP_RAISE) {
+        link->script_known = false;
+        request->state = SEQC_REQUEST_UNSENT;
+        seqc_list_push(&link->unsent, request);
+        return true;
+    }
+    if (!link->options.repeat || due >= request->call->deadline_ns
+        || request->attempts >= RETRY_ATTEMPTS) {
+        return false;
+    }
+    request->attempts++;
+    request->u.due_ns = due;
+    request->state = SEQC_REQUEST_DELAYED;
+    insert_delayed(link, request);
+    return true;
+}
+
+static void
+take_error(struct seqc_link *link,
+           struct seqc_request *request,
+           const char *text,
+           size_t len)
+{
+    struct seqc_verdict verdict = seqc_error_classify(text, len);
+
+    if (request->op == SEQC_OP_DELETE) {
+        link->deletes--;
+    }
+    if (verdict.not_run && retry_later(link, request, verdict.no_script)) {
+        note_error(request, text, len);
+        return;
+    }
+    seqc_answer_finish(link, request, verdict.status, SEQC_EXECUTED_NO, text,
+                       len);
+}
+
+/* ---- the reader's target ---- */
+
+static bool
+expect_reply(void *context, enum seqc_reply_shape *out_shape, size_t *out_count)
+{
+    struct seqc_link *link = context;
+    struct seqc_request *head = link->sent.head;
+
+    if (!head || head->u.offset >= link->written) {
+        return false;
+    }
+    *out_count = head->span;
+    switch ((enum seqc_op)head->op) {
+    case SEQC_OP_MGET:
+        *out_shape = SEQC_SHAPE_ELEMENTS;
+        break;
+    case SEQC_OP_RAW:
+        *out_shape = SEQC_SHAPE_TREE;
+        break;
+    case SEQC_OP_GET:
+    case SEQC_OP_INCREASE:
+    case SEQC_OP_RAISE:
+    case SEQC_OP_DELETE:
+    case SEQC_OP_COUNT:
+        *out_shape = SEQC_SHAPE_SCALAR;
+        break;
+    }
+    return true;
+}
+
+static struct seqc_request *
+pop_sent(struct seqc_link *link)
+{
+    struct seqc_request *head = link->sent.head;
+
+    seqc_list_remove(&link->sent, head);
+    link->in_flight -= head->span;
+    return head;
+}
+
+/* An id without a value may be one of a wrong type, which MGET answers with
+ * nil too: it is read once more by itself. */
+static void
+read_again(struct seqc_link *link, struct seqc_request *element)
+{
+    if (element->call->abandoned) {
+        seqc_answer_finish(link, element, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+        return;
+    }
+    element->op = SEQC_OP_GET;
+    element->span = 1;
+    element->state = SEQC_REQUEST_UNSENT;
+    seqc_list_push(&link->unsent, element);
+}
+
+/* Elements are kept as they come and finished when the last one is there: a
+ * link that is lost in the middle reads the whole once more. */
+static void
+finish_elements(struct seqc_link *link, struct seqc_request *head)
+{
+    uint32_t span = head->span;
+
+    head->span = 1;
+    for (uint32_t i = 0; i < span; i++) {
+        struct seqc_request *element = &head[i];
+        struct seqc_scalar scalar = {
+            .is_integer = element->status == SEQC_OK,
+            .integer = element->amount,
+        };
+        if (element->status == SEQC_PENDING) {
+            element->status = SEQC_OK;
+            read_again(link, element);
+            continue;
+        }
+        element->op = SEQC_OP_GET;
+        element->status = SEQC_OK;
+        scalar.type = SEQC_VALUE_STRING;
+        finish_scalar(link, element, &scalar);
+    }
+}
+
+static void
+keep_element(struct seqc_link *link,
+             const struct seqc_scalar *scalar,
+             size_t index,
+             size_t count)
+{
+    struct seqc_request *head = link->sent.head;
+    struct seqc_request *element = &head[index];
+
+    if (!head->call->abandoned) {
+        element->amount = scalar->integer;
+        element->status = scalar->is_integer ? SEQC_OK
+            : scalar->type == SEQC_VALUE_NIL ? SEQC_PENDING
+                                             : SEQC_NOT_A_SEQUENCE;
+    }
+    if (index + 1 == count) {
+        finish_elements(link, pop_sent(link));
+    }
+}
+
+static void
+take_scalar(void *context,
+            const struct seqc_scalar *scalar,
+            size_t index,
+            size_t count)
+{
+    struct seqc_link *link = context;
+
+    if (count) {
+        keep_element(link, scalar, index, count);
+    }
+    else if (scalar->type == SEQC_VALUE_ERROR) {
+        take_error(link, pop_sent(link), scalar->text, scalar->len);
+    }
+    else {
+        finish_scalar(link, pop_sent(link), scalar);
+    }
+}
+
+static void
+take_tree(void *context, struct seqc_value *value)
+{
+    struct seqc_link *link = context;
+    struct seqc_request *request = pop_sent(link);
+
+    if (value->type == SEQC_VALUE_ERROR) {
+        take_error(link, request, value->text, value->len);
+        seqc_value_free(value);
+        return;
+    }
+    if (request->call->abandoned) {
+        seqc_value_free(value);
+    }
+    else {
+        request->u.tree = value;
+    }
+    seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+}
+
+struct seqc_reply_target
+seqc_answer_target(struct seqc_link *link)
+{
+    return (struct seqc_reply_target){
+        .expect = expect_reply,
+        .scalar = take_scalar,
+        .tree = take_tree,
+        .context = link,
+    };
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* What a reply means for the request at the head of a link's stream: done,
+ * failed, or to be sent again because the server did not run it. */
+#ifndef SEQC_ANSWER_H
+#define SEQC_ANSWER_H
+
+#include "core/link.h"
+
+/* Routes the replies of the link's reader to its requests. */
+struct seqc_reply_target seqc_answer_target(struct seqc_link *link);
+
+/* Ends a request that is in no list any more.  `text` is copied, may be NULL.
+ * When it was the last of its call, the call goes to the link's done list, or
+ * is let go if it was abandoned. */
+void seqc_answer_finish(struct seqc_link *link,
+                        struct seqc_request *request,
+                        seqc_status status,
+                        seqc_executed executed,
+                        const char *text,
+                        size_t len);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/encode.h"
+
+#include <string.h>
+
+#include "core/script.h"
+
+#define INTEGER_CHARS 20 /* "-9223372036854775808" */
+
+static char *
+put_bytes(char *out, const char *bytes, size_t len)
+{
+    memcpy(out, bytes, len);
+    return out + len;
+}
+
+static char *
+put_unsigned(char *out, uint64_t value)
+{
+    char digits[INTEGER_CHARS];
+    char *end = digits + sizeof digits;
+    char *p = end;
+
+    do {
+        *--p = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    return put_bytes(out, p, (size_t)(end - p));
+}
+
+/* "$<len>\r\n<bytes>\r\n" */
+static char *
+put_string(char *out, const char *bytes, size_t len)
+{
+    *out++ = '$';
+    out = put_unsigned(out, len);
+    *out++ = '\r';
+    *out++ = '\n';
+    out = put_bytes(out, bytes, len);
+    *out++ = '\r';
+    *out++ = '\n';
+    return out;
+}
+
+static char *
+put_integer(char *out, int64_t value)
+{
+    char digits[INTEGER_CHARS + 1];
+    char *p = digits;
+
+    if (value < 0) {
+        *p++ = '-';
+    }
+    p = put_unsigned(p, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    return put_string(out, digits, (size_t)(p - digits));
+}
+
+#define PUT_LITERAL(out, text) put_bytes(out, text, sizeof(text) - 1)
+
+static char *
+put_raise(char *out, const struct seqc_request *request, bool script_known)
+{
+    if (script_known) {
+        out = PUT_LITERAL(out, "*5\r\n$7\r\nEVALSHA\r\n");
+        out = put_string(out, SEQC_RAISE_DIGEST,
+                         sizeof SEQC_RAISE_DIGEST - 1);
+    }
+    else {
+        out = PUT_LITERAL(out, "*5\r\n$4\r\nEVAL\r\n");
+        out = put_string(out, SEQC_RAISE_SCRIPT,
+                         sizeof SEQC_RAISE_SCRIPT - 1);
+    }
+    out = PUT_LITERAL(out, "$1\r\n1\r\n");
+    out = put_string(out, request->key, request->key_len);
+    return put_integer(out, request->amount);
+}
+
+static char *
+put_mget(char *out, const struct seqc_request *head)
+{
+    *out++ = '*';
+    out = put_unsigned(out, (uint64_t)head->span + 1);
+    out = PUT_LITERAL(out, "\r\n$4\r\nMGET\r\n");
+    for (uint32_t i = 0; i < head->span; i++) {
+        out = put_string(out, head[i].key, head[i].key_len);
+    }
+    return out;
+}
+
+/* Room for the command: at most so many bytes around the keys. */
+static size_t
+command_room(const struct seqc_request *request)
+{
+    size_t room = 128;
+
+    for (uint32_t i = 0; i < request->span; i++) {
+        room += request[i].key_len + INTEGER_CHARS + 8;
+    }
+    if (request->op == SEQC_OP_RAISE) {
+        room += sizeof SEQC_RAISE_SCRIPT;
+    }
+    return room;
+}
+
+static char *
+put_command(char *out, const struct seqc_request *request, bool script_known)
+{
+    switch ((enum seqc_op)request->op) {
+    case SEQC_OP_GET:
+        out = PUT_LITERAL(out, "*2\r\n$3\r\nGET\r\n");
+        return put_string(out, request->key, request->key_len);
+    case SEQC_OP_INCREASE:
+        if (request->amount == 1) {
+            out = PUT_LITERAL(out, "*2\r\n$4\r\nINCR\r\n");
+            return put_string(out, request->key, request->key_len);
+        }
+        out = PUT_LITERAL(out, "*3\r\n$6\r\nINCRBY\r\n");
+        out = put_string(out, request->key, request->key_len);
+        return put_integer(out, request->amount);
+    case SEQC_OP_RAISE:
+        return put_raise(out, request, script_known);
+    case SEQC_OP_DELETE:
+        out = PUT_LITERAL(out, "*2\r\n$3\r\nDEL\r\n");
+        return put_string(out, request->key, request->key_len);
+    case SEQC_OP_MGET:
+        return put_mget(out, request);
+    case SEQC_OP_RAW:
+        return put_bytes(out, request->key, request->key_len);
+    case SEQC_OP_COUNT:
+        break;
+    }
+    return out;
+}
+
+seqc_status
+seqc_encode(struct seqc_buf *buf,
+            const struct seqc_request *request,
+            bool script_known)
+{
+    char *out = seqc_buf_reserve(buf, command_room(request));
+
+    if (!out) {
+        return SEQC_NOMEM;
+    }
+    out = put_command(out, request, script_known);
+    buf->end = (size_t)(out - buf->data);
+    return SEQC_OK;
+}
+
+static size_t
+digits_of(size_t value)
+{
+    size_t digits = 1;
+
+    for (; value >= 10; value /= 10) {
+        digits++;
+    }
+    return digits;
+}
+
+size_t
+seqc_encode_raw_size(size_t argc, const size_t *lengths)
+{
+    size_t size = 1 + digits_of(argc) + 2;
+
+    for (size_t i = 0; i < argc; i++) {
+        size += 1 + digits_of(lengths[i]) + 2 + lengths[i] + 2;
+    }
+    return size;
+}
+
+void
+seqc_encode_raw(char *out,
+                size_t argc,
+                const char *const *argv,
+                const size_t *lengths)
+{
+    *out++ = '*';
+    out = put_unsigned(out, argc);
+    out = PUT_LITERAL(out, "\r\n");
+    for (size_t i = 0; i < argc; i++) {
+        out = put_string(out, argv[i], lengths[i]);
+    }
+}

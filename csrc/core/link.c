@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/link.h"
+
+#include <string.h>
+
+#include "core/answer.h"
+#include "core/encode.h"
+
+/* Bytes encoded before they are offered for writing. */
+#define OUTPUT_BYTES 65536
+
+seqc_status
+seqc_link_init(struct seqc_link *link,
+               struct seqc_link_options options,
+               struct seqc_regress *regress,
+               struct seqc_stats *stats)
+{
+    *link = (struct seqc_link){
+        .options = options,
+        .regress = regress,
+        .stats = stats,
+    };
+    seqc_buf_init(&link->out);
+    return seqc_replies_init(&link->replies, seqc_answer_target(link));
+}
+
+void
+seqc_link_fini(struct seqc_link *link)
+{
+    seqc_replies_fini(&link->replies);
+    seqc_buf_fini(&link->out);
+}
+
+void
+seqc_link_submit(struct seqc_link *link, struct seqc_call *call)
+{
+    seqc_call_ref(call);
+    call->waiting = call->count;
+    for (uint32_t i = 0; i < call->count; i += call->requests[i].span) {
+        struct seqc_request *request = &call->requests[i];
+        seqc_stats_add(&link->stats->calls[request->op], 1);
+        request->state = SEQC_REQUEST_UNSENT;
+        seqc_list_push(&link->unsent, request);
+    }
+}
+
+seqc_status
+seqc_link_up(struct seqc_link *link, int64_t now_ns)
+{
+    seqc_status status = seqc_replies_reset(&link->replies);
+
+    if (status) {
+        return status;
+    }
+    seqc_buf_clear(&link->out);
+    link->encoded = link->written = 0;
+    link->now_ns = link->owed_since_ns = now_ns;
+    link->script_known = false;
+    link->up = true;
+    return SEQC_OK;
+}
+
+/* ---- writing ---- */
+
+/* What is known now is what the answer will be compared with.  While a
+ * delete is in flight nothing is known: which of the numbers seen were
+ * before it cannot be told. */
+static void
+capture_floor(struct seqc_link *link, struct seqc_request *request)
+{
+    for (uint32_t i = 0; i < request->span; i++) {
+        struct seqc_request *element = &request[i];
+        element->hash =
+            seqc_regress_hash(link->regress, element->key, element->key_len);
+        element->floor = link->deletes
+            ? SEQC_REGRESS_UNKNOWN
+            : seqc_regress_floor(link->regress, element->hash);
+    }
+    if (request->op == SEQC_OP_DELETE) {
+        seqc_regress_forget(link->regress, request->hash);
+    }
+}
+
+static seqc_status
+encode_next(struct seqc_link *link)
+{
+    struct seqc_request *request = link->unsent.head;
+    size_t before = seqc_buf_len(&link->out);
+    seqc_status status =
+        seqc_encode(&link->out, request, link->script_known);
+
+    if (status) {
+        return status;
+    }
+    if (link->regress && request->op != SEQC_OP_RAW) {
+        capture_floor(link, request);
+    }
+    if (request->op == SEQC_OP_RAISE) {
+        link->script_known = true;
+    }
+    if (request->op == SEQC_OP_DELETE) {
+        link->deletes++;
+    }
+    seqc_list_remove(&link->unsent, request);
+    request->state = SEQC_REQUEST_SENT;
+    request->u.offset = link->encoded;
+    link->encoded += seqc_buf_len(&link->out) - before;
+    seqc_list_push(&link->sent, request);
+    link->in_flight += request->span;
+    return SEQC_OK;
+}
+
+static bool
+has_room(const struct seqc_link *link)
+{
+    return link->in_flight < link->options.max_pending;
+}
+
+seqc_status
+seqc_link_output(struct seqc_link *link,
+                 const char **out_data,
+                 size_t *out_len)
+{
+    seqc_status status = SEQC_OK;
+
+    if (link->up && link->unsent.head && has_room(link)) {
+        if (link->regress) {
+            seqc_regress_lock(link->regress);
+        }
+        while (!status && link->unsent.head && has_room(link)
+               && seqc_buf_len(&link->out) < OUTPUT_BYTES) {
+            status = encode_next(link);
+        }
+        if (link->regress) {
+            seqc_regress_unlock(link->regress);
+        }
+    }
+    *out_data = link->out.data + link->out.start;
+    *out_len = seqc_buf_len(&link->out);
+    return *out_len ? SEQC_OK : status;
+}
+
+void
+seqc_link_wrote(struct seqc_link *link, size_t len, int64_t now_ns)
+{
+    link->now_ns = now_ns;
+    if (link->sent.head && link->sent.head->u.offset >= link->written) {
+        link->owed_since_ns = now_ns; /* nothing was owed until now */
+    }
+    link->written += len;
+    seqc_stats_add(&link->stats->out_bytes, len);
+    seqc_buf_consume(&link->out, len);
+}
+
+/* Takes the request at the end of the stream back; it was not written. */
+static void
+unsend_last(struct seqc_link *link)
+{
+    struct seqc_request *request = link->sent.tail;
+
+    seqc_list_remove(&link->sent, request);
+    link->in_flight -= request->span;
+    link->encoded = request->u.offset;
+    if (request->op == SEQC_OP_DELETE) {
+        link->deletes--;
+    }
+    if (request->call->abandoned) {
+        seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_NO, NULL, 0);
+        return;
+    }
+    request->state = SEQC_REQUEST_UNSENT;
+    seqc_list_push_front(&link->unsent, request);
+}
+
+void
+seqc_link_rewind(struct seqc_link *link)
+{
+    uint64_t encoded = link->encoded;
+
+    while (link->sent.tail && link->sent.tail->u.offset >= link->written) {
+        unsend_last(link);
+    }
+    seqc_buf_truncate(&link->out, (size_t)(encoded - link->encoded));
+}
+
+/* ---- reading ---- */
+
+seqc_status
+seqc_link_feed(struct seqc_link *link,
+               const char *data,
+               size_t len,
+               int64_t now_ns)
+{
+    seqc_status status;
+
+    link->now_ns = link->owed_since_ns = now_ns;
+    seqc_stats_add(&link->stats->in_bytes, len);
+    if (link->regress) {
+        seqc_regress_lock(link->regress);
+    }
+    status = seqc_replies_feed(&link->replies, data, len);
+    if (link->regress) {
+        seqc_regress_unlock(link->regress);
+    }
+    return status;
+}
+
+const char *
+seqc_link_why(const struct seqc_link *link)
+{
+    return link->replies.why ? link->replies.why : "";
+}
+
+/* ---- the end of a connection, of the link, of a call ---- */
+
+/* Forward-only calls and reads may always be repeated, tokens and
+ * retry="gap" say so; a repeated MGET starts from its first element. */
+static void
+resolve_lost(struct seqc_link *link,
+             struct seqc_request *request,
+             struct seqc_list *again,
+             const char *why)
+{
+    struct seqc_call *call = request->call;
+
+    if (call->abandoned || !call->repeatable || !link->options.repeat) {
+        seqc_answer_finish(link, request,
+                           call->counting ? SEQC_UNKNOWN : SEQC_CONNECT,
+                           SEQC_EXECUTED_UNKNOWN, why, strlen(why));
+        return;
+    }
+    request->state = SEQC_REQUEST_UNSENT;
+    seqc_list_push(again, request);
+}
+
+void
+seqc_link_fail(struct seqc_link *link, const char *why)
+{
+    struct seqc_list again = {0};
+
+    seqc_link_rewind(link);
+    link->up = false;
+    seqc_buf_clear(&link->out);
+    link->in_flight = 0;
+    link->deletes = 0;
+    while (link->sent.head) {
+        struct seqc_request *request = link->sent.head;
+        seqc_list_remove(&link->sent, request);
+        resolve_lost(link, request, &again, why);
+    }
+    seqc_list_prepend(&link->unsent, &again);
+}
+
+static void
+close_list(struct seqc_link *link,
+           struct seqc_list *list,
+           seqc_executed executed)
+{
+    while (list->head) {
+        struct seqc_request *request = list->head;
+        seqc_list_remove(list, request);
+        seqc_answer_finish(link, request, SEQC_CLOSED, executed, NULL, 0);
+    }
+}
+
+void
+seqc_link_close(struct seqc_link *link)
+{
+    seqc_link_rewind(link);
+    link->up = false;
+    link->in_flight = 0;
+    link->deletes = 0;
+    close_list(link, &link->sent, SEQC_EXECUTED_UNKNOWN);
+    close_list(link, &link->unsent, SEQC_EXECUTED_NO);
+    close_list(link, &link->delayed, SEQC_EXECUTED_NO);
+}
+
+struct outcome {
+    seqc_status status;
+    seqc_executed executed;
+    bool keeps_place;
+};
+
+/* Takes the request out of its list unless it was sent.  One that the server
+ * refused and that found no time for another try ends with the refusal. */
+static struct outcome
+withdraw(struct seqc_link *link,
+         struct seqc_request *request,
+         seqc_status status)
+{
+    struct outcome outcome = {status, SEQC_EXECUTED_NO, false};
+
+    if (request->error && status != SEQC_CLOSED) {
+        outcome.status =
+            seqc_error_classify(request->error, strlen(request->error))
+                .status;
+    }
+    switch ((enum seqc_request_state)request->state) {
+    case SEQC_REQUEST_UNSENT:
+        seqc_list_remove(&link->unsent, request);
+        break;
+    case SEQC_REQUEST_DELAYED:
+        seqc_list_remove(&link->delayed, request);
+        break;
+    case SEQC_REQUEST_SENT:
+        outcome.keeps_place = true;
+        outcome.executed = SEQC_EXECUTED_UNKNOWN;
+        outcome.status = request->call->counting ? SEQC_UNKNOWN : status;
+        break;
+    case SEQC_REQUEST_IDLE:
+    case SEQC_REQUEST_DONE:
+        break;
+    }
+    return outcome;
+}
+
+void
+seqc_link_abandon(struct seqc_link *link,
+                  struct seqc_call *call,
+                  seqc_status status)
+{
+    struct outcome outcome = {status, SEQC_EXECUTED_NO, false};
+
+    if (call->abandoned || !call->waiting) {
+        return;
+    }
+    for (uint32_t i = 0; i < call->count; i++) {
+        struct seqc_request *request = &call->requests[i];
+        if (request->state == SEQC_REQUEST_DONE) {
+            continue;
+        }
+        if (request->state != SEQC_REQUEST_IDLE) { /* else: its head's */
+            outcome = withdraw(link, request, status);
+        }
+        request->status = (uint8_t)outcome.status;
+        request->executed = (uint8_t)outcome.executed;
+        if (!outcome.keeps_place) {
+            request->state = SEQC_REQUEST_IDLE;
+            call->waiting--;
+        }
+        seqc_stats_add(&link->stats->errors[outcome.status], 1);
+    }
+    call->abandoned = true;
+    if (!call->waiting) {
+        seqc_call_unref(call);
+    }
+}
+
+seqc_status
+seqc_link_late_status(const struct seqc_link *link)
+{
+    if (!link->up) {
+        return SEQC_CONNECT;
+    }
+    return has_room(link) ? SEQC_TIMEOUT : SEQC_BUSY;
+}
+
+/* ---- time ---- */
+
+void
+seqc_link_tick(struct seqc_link *link, int64_t now_ns)
+{
+    link->now_ns = now_ns;
+    while (link->delayed.head && link->delayed.head->u.due_ns <= now_ns) {
+        struct seqc_request *request = link->delayed.head;
+        seqc_list_remove(&link->delayed, request);
+        request->state = SEQC_REQUEST_UNSENT;
+        seqc_list_push(&link->unsent, request);
+    }
+}
+
+static int64_t
+death_ns(const struct seqc_link *link)
+{
+    if (!link->up || !link->sent.head
+        || link->options.patience_ns == SEQC_TIME_NEVER) {
+        return SEQC_TIME_NEVER;
+    }
+    return link->owed_since_ns + link->options.patience_ns;
+}
+
+int64_t
+seqc_link_next_ns(const struct seqc_link *link)
+{
+    int64_t death = death_ns(link);
+
+    if (link->delayed.head && link->delayed.head->u.due_ns < death) {
+        return link->delayed.head->u.due_ns;
+    }
+    return death;
+}
+
+bool
+seqc_link_is_dead(const struct seqc_link *link, int64_t now_ns)
+{
+    return now_ns >= death_ns(link);
+}
+
+struct seqc_call *
+seqc_link_take_done(struct seqc_link *link)
+{
+    struct seqc_call *done = link->done_head;
+
+    link->done_head = link->done_tail = NULL;
+    return done;
+}
+
+/* ---- fork ---- */
+
+static void
+drop_foreign(struct seqc_link *link, struct seqc_list *list, uint64_t thread)
+{
+    struct seqc_request *next;
+
+    for (struct seqc_request *request = list->head; request; request = next) {
+        struct seqc_call *call = request->call;
+        next = request->next;
+        if (call->thread == thread) {
+            continue;
+        }
+        seqc_list_remove(list, request);
+        call->waiting -= request->span;
+        call->next_done = NULL;
+        if (!call->waiting) { /* the holder's reference, then the link's */
+            if (!call->abandoned) {
+                seqc_call_unref(call);
+            }
+            seqc_call_unref(call);
+        }
+    }
+}
+
+void
+seqc_link_after_fork(struct seqc_link *link, uint64_t thread)
+{
+    drop_foreign(link, &link->sent, thread);
+    drop_foreign(link, &link->unsent, thread);
+    drop_foreign(link, &link->delayed, thread);
+    link->done_head = link->done_tail = NULL;
+    seqc_link_fail(link, "the process was forked");
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/reply.h"
+
+#include <hiredis/hiredis.h>
+#include <string.h>
+
+#include "core/alloc.h"
+
+#define SLICE_BYTES 4096
+
+/* What the reader gets for an object that needs none. */
+static char token;
+
+void
+seqc_value_free(struct seqc_value *value)
+{
+    if (!value) {
+        return;
+    }
+    if (value->items) { /* depth is capped at SEQC_REPLY_DEPTH_MAX */
+        for (size_t i = 0; i < value->len; i++) {
+            seqc_value_free(value->items[i]);
+        }
+        seqc_free(value->items);
+    }
+    seqc_free(value->text);
+    seqc_free(value);
+}
+
+bool
+seqc_parse_integer(const char *text, size_t len, int64_t *out_value)
+{
+    bool negative = len > 0 && text[0] == '-';
+    size_t i = negative;
+    uint64_t value = 0;
+    uint64_t limit = (uint64_t)INT64_MAX + negative;
+
+    if (i == len || (text[i] == '0' && len > 1)) {
+        return false;
+    }
+    for (; i < len; i++) {
+        unsigned digit = (unsigned char)text[i] - (unsigned)'0';
+        if (digit > 9 || value > (limit - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *out_value = negative ? (int64_t)(0 - value) : (int64_t)value;
+    return true;
+}
+
+static void *
+refuse(struct seqc_replies *replies, seqc_status status, const char *why)
+{
+    replies->failure = status;
+    replies->why = why;
+    return NULL; /* hiredis takes it for lack of memory and stops */
+}
+
+/* ---- trees ---- */
+
+static struct seqc_value *
+attach_value(struct seqc_replies *replies,
+             const redisReadTask *task,
+             size_t bytes,
+             enum seqc_value_type type)
+{
+    struct seqc_value *value = NULL;
+
+    replies->tree_bytes += bytes + sizeof *value;
+    if (replies->tree_bytes > SEQC_REPLY_TREE_MAX) {
+        return refuse(replies, SEQC_PROTOCOL, "the reply is too large");
+    }
+    value = seqc_calloc(1, sizeof *value);
+    if (!value) {
+        return refuse(replies, SEQC_NOMEM, "out of memory");
+    }
+    value->type = type;
+    if (task->parent) {
+        struct seqc_value *parent = task->parent->obj;
+        parent->items[task->idx] = value;
+    }
+    else {
+        replies->root = value;
+    }
+    return value;
+}
+
+static void *
+add_text(struct seqc_replies *replies,
+         const redisReadTask *task,
+         enum seqc_value_type type,
+         const char *text,
+         size_t len)
+{
+    struct seqc_value *value = attach_value(replies, task, len, type);
+
+    if (!value) {
+        return NULL;
+    }
+    value->text = seqc_malloc(len + 1);
+    if (!value->text) {
+        return refuse(replies, SEQC_NOMEM, "out of memory");
+    }
+    memcpy(value->text, text, len);
+    value->text[len] = '\0';
+    value->len = len;
+    return value;
+}
+
+static void *
+add_container(struct seqc_replies *replies,
+              const redisReadTask *task,
+              size_t count)
+{
+    enum seqc_value_type type =
+        task->type == REDIS_REPLY_MAP ? SEQC_VALUE_MAP : SEQC_VALUE_ARRAY;
+    struct seqc_value *value =
+        attach_value(replies, task, count * sizeof(void *), type);
+
+    if (!value || !count) {
+        return value;
+    }
+    value->items = seqc_calloc(count, sizeof *value->items);
+    if (!value->items) {
+        return refuse(replies, SEQC_NOMEM, "out of memory");
+    }
+    value->len = count;
+    return value;
+}
+
+/* ---- the reader's object table ---- */
+
+/* Asks, at the root of a reply, what it is for.  False: stop reading. */
+static bool
+begin_reply(struct seqc_replies *replies, const redisReadTask *task)
+{
+    struct seqc_reply_target *target = &replies->target;
+
+    if (task->parent) {
+        return true;
+    }
+    replies->is_dropped = task->type == REDIS_REPLY_PUSH
+        || task->type == REDIS_REPLY_ATTR;
+    if (replies->is_dropped) {
+        return true;
+    }
+    if (!target->expect(target->context, &replies->shape, &replies->count)) {
+        (void)refuse(replies, SEQC_PROTOCOL, "a reply that nobody asked for");
+        return false;
+    }
+    return true;
+}
+
+static void *
+deliver_scalar(struct seqc_replies *replies,
+               const redisReadTask *task,
+               const struct seqc_scalar *scalar)
+{
+    struct seqc_reply_target *target = &replies->target;
+
+    if (task->parent) {
+        target->scalar(target->context, scalar, (size_t)task->idx,
+                       replies->count);
+    }
+    else {
+        target->scalar(target->context, scalar, 0, 0);
+    }
+    return &token;
+}
+
+static void *
+create_string(const redisReadTask *task, char *text, size_t len)
+{
+    struct seqc_replies *replies = task->privdata;
+    bool is_error = task->type == REDIS_REPLY_ERROR;
+    struct seqc_scalar scalar = {
+        .type = is_error ? SEQC_VALUE_ERROR : SEQC_VALUE_STRING,
+        .text = text,
+        .len = len,
+    };
+
+    if (!begin_reply(replies, task)) {
+        return NULL;
+    }
+    if (task->type == REDIS_REPLY_VERB) { /* "txt:" goes before the text */
+        scalar.text += 4;
+        scalar.len -= 4;
+    }
+    if (replies->is_dropped) {
+        return &token;
+    }
+    if (replies->shape == SEQC_SHAPE_TREE) {
+        return add_text(replies, task, scalar.type, scalar.text, scalar.len);
+    }
+    scalar.is_integer = !is_error
+        && seqc_parse_integer(scalar.text, scalar.len, &scalar.integer);
+    return deliver_scalar(replies, task, &scalar);
+}
+
+static int
+task_depth(const redisReadTask *task)
+{
+    int depth = 0;
+
+    for (; task->parent; task = task->parent) {
+        depth++;
+    }
+    return depth;
+}
+
+static void *
+create_array(const redisReadTask *task, size_t count)
+{
+    struct seqc_replies *replies = task->privdata;
+
+    if (task_depth(task) >= SEQC_REPLY_DEPTH_MAX) {
+        return refuse(replies, SEQC_PROTOCOL, "the reply nests too deep");
+    }
+    if (!begin_reply(replies, task)) {
+        return NULL;
+    }
+    if (replies->is_dropped) {
+        return &token;
+    }
+    if (replies->shape == SEQC_SHAPE_TREE) {
+        return add_container(replies, task, count);
+    }
+    if (replies->shape == SEQC_SHAPE_SCALAR || task->parent
+        || count != replies->count) {
+        return refuse(replies, SEQC_PROTOCOL,
+                      "an array where none belongs, or of a wrong length");
+    }
+    return &token;
+}
+
+static void *
+create_integer(const redisReadTask *task, long long integer)
+{
+    struct seqc_replies *replies = task->privdata;
+    struct seqc_value *value;
+
+    if (!begin_reply(replies, task)) {
+        return NULL;
+    }
+    if (replies->is_dropped) {
+        return &token;
+    }
+    if (replies->shape != SEQC_SHAPE_TREE) {
+        struct seqc_scalar scalar = {
+            .type = SEQC_VALUE_INTEGER,
+            .integer = integer,
+            .is_integer = true,
+        };
+        return deliver_scalar(replies, task, &scalar);
+    }
+    value = attach_value(replies, task, 0, SEQC_VALUE_INTEGER);
+    if (value) {
+        value->integer = integer;
+    }
+    return value;
+}
+
+static void *
+create_double(const redisReadTask *task, double real, char *text, size_t len)
+{
+    struct seqc_replies *replies = task->privdata;
+    struct seqc_scalar scalar = {SEQC_VALUE_STRING, 0, false, text, len};
+    struct seqc_value *value;
+
+    if (!begin_reply(replies, task)) {
+        return NULL;
+    }
+    if (replies->is_dropped) {
+        return &token;
+    }
+    if (replies->shape != SEQC_SHAPE_TREE) {
+        return deliver_scalar(replies, task, &scalar);
+    }
+    value = attach_value(replies, task, 0, SEQC_VALUE_DOUBLE);
+    if (value) {
+        value->real = real;
+    }
+    return value;
+}
+
+static void *
+create_plain(const redisReadTask *task, enum seqc_value_type type, int truth)
+{
+    struct seqc_replies *replies = task->privdata;
+    struct seqc_scalar scalar = {type, 0, false, "", 0};
+    struct seqc_value *value;
+
+    if (!begin_reply(replies, task)) {
+        return NULL;
+    }
+    if (replies->is_dropped) {
+        return &token;
+    }
+    if (replies->shape != SEQC_SHAPE_TREE) {
+        return deliver_scalar(replies, task, &scalar);
+    }
+    value = attach_value(replies, task, 0, type);
+    if (value) {
+        value->integer = truth;
+    }
+    return value;
+}
+
+static void *
+create_nil(const redisReadTask *task)
+{
+    return create_plain(task, SEQC_VALUE_NIL, 0);
+}
+
+static void *
+create_bool(const redisReadTask *task, int truth)
+{
+    return create_plain(task, SEQC_VALUE_BOOL, truth);
+}
+
+/* Trees are freed through `root`: hiredis would free only what is whole. */
+static void
+free_object(void *object)
+{
+    (void)object;
+}
+
+static redisReplyObjectFunctions object_table = {
+    create_string,
+    create_array,
+    create_integer,
+    create_double,
+    create_nil,
+    create_bool,
+    free_object,
+};
+
+/* ---- reading ---- */
+
+seqc_status
+seqc_replies_init(struct seqc_replies *replies,
+                  struct seqc_reply_target target)
+{
+    *replies = (struct seqc_replies){.target = target};
+    return seqc_replies_reset(replies);
+}
+
+static void
+drop_tree(struct seqc_replies *replies)
+{
+    seqc_value_free(replies->root);
+    replies->root = NULL;
+    replies->tree_bytes = 0;
+}
+
+void
+seqc_replies_fini(struct seqc_replies *replies)
+{
+    if (replies->reader) {
+        redisReaderFree(replies->reader);
+        replies->reader = NULL;
+    }
+    drop_tree(replies);
+}
+
+seqc_status
+seqc_replies_reset(struct seqc_replies *replies)
+{
+    seqc_replies_fini(replies);
+    replies->failure = SEQC_OK;
+    replies->why = NULL;
+    replies->reader = redisReaderCreateWithFunctions(&object_table);
+    if (!replies->reader) {
+        return SEQC_NOMEM;
+    }
+    replies->reader->privdata = replies;
+    replies->reader->maxbuf = 0; /* keep the buffer: bulks fill it again */
+    replies->reader->maxelements = SEQC_REPLY_ELEMENTS_MAX;
+    return SEQC_OK;
+}
+
+static seqc_status
+reader_failure(struct seqc_replies *replies)
+{
+    if (!replies->failure) {
+        bool oom = replies->reader->err == REDIS_ERR_OOM;
+        (void)refuse(replies, oom ? SEQC_NOMEM : SEQC_PROTOCOL,
+                     replies->reader->errstr);
+    }
+    return replies->failure;
+}
+
+static void
+finish_reply(struct seqc_replies *replies)
+{
+    struct seqc_value *tree = replies->root;
+
+    if (tree) {
+        replies->root = NULL;
+        replies->tree_bytes = 0;
+        replies->target.tree(replies->target.context, tree);
+    }
+}
+
+static seqc_status
+feed_slice(struct seqc_replies *replies, const char *data, size_t len)
+{
+    redisReader *reader = replies->reader;
+    void *object = NULL;
+
+    if (redisReaderFeed(reader, data, len) != REDIS_OK) {
+        return reader_failure(replies);
+    }
+    do {
+        object = NULL;
+        if (redisReaderGetReply(reader, &object) != REDIS_OK) {
+            return reader_failure(replies);
+        }
+        if (object) {
+            finish_reply(replies);
+        }
+    } while (object);
+    if (reader->len - reader->pos > SEQC_REPLY_BYTES_MAX) {
+        (void)refuse(replies, SEQC_PROTOCOL, "a line or string is too long");
+        return SEQC_PROTOCOL;
+    }
+    return SEQC_OK;
+}
+
+seqc_status
+seqc_replies_feed(struct seqc_replies *replies, const char *data, size_t len)
+{
+    seqc_status status = SEQC_OK;
+
+    if (!replies->reader || replies->failure) {
+        return replies->failure ? replies->failure : SEQC_NOMEM;
+    }
+    /* hiredis moves the rest of its buffer to the front after every KB that
+     * it parsed: small slices keep that rest small. */
+    while (len && !status) {
+        size_t slice = len < SLICE_BYTES ? len : SLICE_BYTES;
+        status = feed_slice(replies, data, slice);
+        data += slice;
+        len -= slice;
+    }
+    return status;
+}

@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in $(SEEN); do $$p -c 'import sys; sys.exit(sys.version_
 VENV ?= .venv$(if $(filter-out file,$(origin PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-SOURCES := $(shell find csrc -name '*.[ch]') setup.py tools/cflags.py tools/hiredis_source.py third_party/hiredis.pin
+SOURCES := csrc/core csrc/binding $(shell find csrc -name '*.[ch]') setup.py tools/cflags.py tools/hiredis_source.py third_party/hiredis.pin
 SERVER := s=$$($(BIN)/python tools/testserver.py) && PATH="$$(dirname $$s):$(abspath $(BIN)):$$PATH"
 
 help: ## this list
@@ -35,6 +35,6 @@ $(VENV)/ready:
 	@sh tools/venv.sh "$(PYTHON)" $(VENV)
 	@$(PIP) install -U 'pip>=25.1' 'setuptools>=77.0.3' && touch $@
 $(VENV)/built: $(VENV)/ready $(SOURCES) pyproject.toml
-	@echo "building seqcache for $$($(BIN)/python -V)" && $(PIP) install --no-build-isolation -e . && touch $@
+	@echo "building seqcache for $$($(BIN)/python -V)" && $(PIP) -q install --no-build-isolation -e . && touch $@
 $(VENV)/group-%: $(VENV)/ready pyproject.toml
 	@$(PIP) install --group $* && touch $@

@@ -1,0 +1,224 @@
+"""The build: what it exports, carries, refuses and says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ["setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"]
+FOLDERS = ["csrc", "seqcache", "tools", "third_party"]
+NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+PIN = tomllib.loads((ROOT / "third_party" / "hiredis.pin").read_text())
+
+pytestmark = pytest.mark.build
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copy the sources, and the download that this checkout has, below a folder."""
+    copy = folder / "checkout"
+    copy.mkdir()
+    for name in PARTS:
+        shutil.copy(ROOT / name, copy)
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    cache = ROOT / "build" / "hiredis"
+    if cache.exists():
+        shutil.copytree(cache, copy / "build" / "hiredis")
+    return copy
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the sources to build in."""
+    return copy_sources(tmp_path)
+
+
+def python(
+    *arguments: object, cwd: Path, program: object = sys.executable, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder, fast rather than optimized; return what it said."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("SEQCACHE_")}
+    return subprocess.run(
+        [str(program), *map(str, arguments)],
+        cwd=cwd,
+        env={**plain, "CFLAGS": "-O0", **extra},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=240,
+    )
+
+
+def build(checkout: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Build the extension in place."""
+    return python("setup.py", "-q", "build_ext", "--inplace", cwd=checkout, **extra)
+
+
+def complaint(ran: subprocess.CompletedProcess[str]) -> str:
+    """Return the only thing that a refused build said: one sentence."""
+    assert ran.returncode == 1, ran.stdout
+    lines = [line for line in ran.stdout.splitlines() if "seqcache cannot" in line]
+    assert len(lines) == 1, ran.stdout
+    assert "Traceback" not in ran.stdout
+    assert ran.stdout.rstrip().endswith(lines[0])
+    return lines[0]
+
+
+def exported(library: Path) -> list[str]:
+    """Return the names that a shared library defines for others."""
+    ran = subprocess.run(
+        ["nm", "-D", "--defined-only", str(library)],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    return [line.split()[-1] for line in ran.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return our source release, built from a copy of the checkout."""
+    copy = copy_sources(tmp_path_factory.mktemp("release"))
+    backend = "from setuptools import build_meta as b; b.build_sdist('dist')"
+    ran = python("-W", "ignore", "-c", backend, cwd=copy)
+    assert ran.returncode == 0, ran.stdout
+    (archive,) = (copy / "dist").glob("*.tar.gz")
+    return archive
+
+
+def test_extension_exports_its_init_function_only(checkout: Path) -> None:
+    ran = build(checkout)
+    assert ran.returncode == 0, ran.stdout
+    (library,) = (checkout / "seqcache").glob("_native*.so")
+    assert exported(library) == ["PyInit__native"]
+
+
+def test_optimized_extension_is_small(checkout: Path) -> None:
+    ran = build(checkout, CFLAGS="")
+    assert ran.returncode == 0, ran.stdout
+    (library,) = (checkout / "seqcache").glob("_native*.so")
+    assert library.stat().st_size <= 250_000
+
+
+def test_every_switch_builds(checkout: Path) -> None:
+    for switch in ("DEBUG", "SANITIZE", "COVERAGE", "WERROR"):
+        ran = build(checkout, **{f"SEQCACHE_{switch}": "1"})
+        assert ran.returncode == 0, f"{switch}: {ran.stdout}"
+
+
+def test_wrong_hash_is_refused_in_one_sentence(checkout: Path) -> None:
+    pin = checkout / "third_party" / "hiredis.pin"
+    pin.write_text(pin.read_text().replace(PIN["sha256"], "0" * 64))
+    said = complaint(build(checkout))
+    assert "hiredis==3.5.0" in said
+    assert "refused, because its sha256 is not the one" in said
+    assert not list(checkout.glob("seqcache/_native*.so"))
+
+
+def test_no_network_is_told_in_one_sentence(checkout: Path) -> None:
+    shutil.rmtree(checkout / "build", ignore_errors=True)
+    said = complaint(build(checkout, **NO_NETWORK))
+    assert "could not be fetched" in said
+    assert "SEQCACHE_HIREDIS=system" in said
+
+
+def test_no_compiler_is_told_in_one_sentence(checkout: Path) -> None:
+    said = complaint(build(checkout, CC="/no/such/cc"))
+    assert "there is no C compiler (/no/such/cc)" in said
+
+
+def test_unknown_hiredis_mode_is_told_in_one_sentence(checkout: Path) -> None:
+    said = complaint(build(checkout, SEQCACHE_HIREDIS="sytem"))
+    assert "SEQCACHE_HIREDIS=sytem is none of bundled, system, auto" in said
+
+
+def test_prefix_without_hiredis_is_told_in_one_sentence(checkout: Path) -> None:
+    said = complaint(build(checkout, SEQCACHE_HIREDIS=str(checkout)))
+    assert "no include/hiredis/read.h below" in said
+
+
+def test_prefix_with_hiredis_is_linked(checkout: Path, tmp_path: Path) -> None:
+    assert build(checkout).returncode == 0
+    (carried,) = (checkout / "build" / "hiredis").glob("*/hiredis")
+    prefix = tmp_path / "prefix"
+    shutil.copytree(carried, prefix / "include" / "hiredis")
+    (prefix / "lib").mkdir()
+    library = prefix / "lib" / "libhiredis.so"
+    files = [str(carried / name) for name in PIN["compile"]]
+    compiler = sysconfig.get_config_var("CC").split()
+    subprocess.run(
+        [*compiler, "-w", "-shared", "-fPIC", "-o", str(library), *files], check=True
+    )
+    ran = build(checkout, SEQCACHE_HIREDIS=str(prefix))
+    assert ran.returncode == 0, ran.stdout
+    (made,) = (checkout / "seqcache").glob("_native*.so")
+    ran = subprocess.run(["nm", "-D", str(made)], text=True, stdout=subprocess.PIPE)
+    undefined = re.findall(r"U (redis\w+)", ran.stdout)
+    bundled = exported(library)
+    assert set(undefined) <= set(bundled)
+    assert "redisReaderFree" not in exported(made)
+
+
+def test_source_release_carries_hiredis_and_its_licence(release: Path) -> None:
+    with tarfile.open(release) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    carried = {f"third_party/hiredis/{n}" for n in PIN["compile"] + PIN["carry"]}
+    ours = {str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/*/*.[ch]")}
+    assert carried | ours <= names
+    assert {"LICENSE", "third_party/hiredis.pin", "tools/hiredis_source.py"} <= names
+    assert not [name for name in names if name.endswith((".so", ".pyc", ".o"))]
+
+
+def test_source_release_installs_without_a_network(
+    release: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "venv"
+    venv.create(target, with_pip=True)
+    program = target / "bin" / "python"
+    # setuptools by copy: nothing may be looked up, not even what builds.
+    purelib = python(
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+        cwd=tmp_path,
+        program=program,
+    ).stdout.strip()
+    import setuptools
+
+    found = Path(setuptools.__file__).parent
+    for part in (found, *found.parent.glob("setuptools-*.dist-info")):
+        shutil.copytree(part, Path(purelib) / part.name, dirs_exist_ok=True)
+    install = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", release]
+    ran = python(*install, cwd=tmp_path, program=program, **NO_NETWORK)
+    assert ran.returncode == 0, ran.stdout
+    show = "import seqcache, seqcache._native as n; print(n.__file__)"
+    ran = python("-I", "-c", show, cwd=tmp_path, program=program)
+    assert ran.returncode == 0, ran.stdout
+    assert ran.stdout.startswith(str(target))
+
+
+def test_nothing_of_hiredis_is_in_git() -> None:
+    ran = subprocess.run(
+        ["git", "ls-files", "third_party"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert set(ran.stdout.split()) <= {"third_party/hiredis.pin"}
+
+
+def test_licence_text_of_hiredis_is_in_ours(checkout: Path) -> None:
+    assert build(checkout).returncode == 0
+    (copying,) = (checkout / "build" / "hiredis").glob("*/hiredis/COPYING")
+    assert copying.read_text().strip() in (checkout / "LICENSE").read_text()

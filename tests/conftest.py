@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from servers import NoServer, Server, find_old_binary
+
 from fakes.node import FakeNode
 from fakes.proxy import Proxy
-from servers import NoServer, Server, find_old_binary
 
 SLACK_SECONDS = float(os.environ.get("SEQCACHE_TEST_SLACK", "0.5"))
 TEST_SECONDS = 60.0

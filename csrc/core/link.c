@@ -252,15 +252,25 @@ seqc_link_fail(struct seqc_link *link, const char *why)
 }
 
 static void
-close_list(struct seqc_link *link,
-           struct seqc_list *list,
-           seqc_executed executed)
+end_list(struct seqc_link *link,
+         struct seqc_list *list,
+         seqc_status status,
+         seqc_executed executed,
+         const char *why)
 {
     while (list->head) {
         struct seqc_request *request = list->head;
         seqc_list_remove(list, request);
-        seqc_answer_finish(link, request, SEQC_CLOSED, executed, NULL, 0);
+        seqc_answer_finish(link, request, status, executed, why,
+                           why ? strlen(why) : 0);
     }
+}
+
+void
+seqc_link_refuse(struct seqc_link *link, seqc_status status, const char *why)
+{
+    end_list(link, &link->unsent, status, SEQC_EXECUTED_NO, why);
+    end_list(link, &link->delayed, status, SEQC_EXECUTED_NO, why);
 }
 
 void
@@ -270,9 +280,8 @@ seqc_link_close(struct seqc_link *link)
     link->up = false;
     link->in_flight = 0;
     link->deletes = 0;
-    close_list(link, &link->sent, SEQC_EXECUTED_UNKNOWN);
-    close_list(link, &link->unsent, SEQC_EXECUTED_NO);
-    close_list(link, &link->delayed, SEQC_EXECUTED_NO);
+    end_list(link, &link->sent, SEQC_CLOSED, SEQC_EXECUTED_UNKNOWN, NULL);
+    seqc_link_refuse(link, SEQC_CLOSED, NULL);
 }
 
 struct outcome {

@@ -78,6 +78,11 @@ const char *seqc_link_why(const struct seqc_link *link);
 /* The connection is lost, because of `why`. */
 void seqc_link_fail(struct seqc_link *link, const char *why);
 
+/* No connection will come: ends what is unsent with `status`. */
+void seqc_link_refuse(struct seqc_link *link,
+                      seqc_status status,
+                      const char *why);
+
 /* Ends everything with SEQC_CLOSED. */
 void seqc_link_close(struct seqc_link *link);
 

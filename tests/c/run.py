@@ -9,6 +9,7 @@ Usage: run.py [asan|tsan]... [name-part]...      CC chooses the compiler.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -39,7 +40,6 @@ class Kit:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.folder = ROOT / "build" / "ctest" / kind
         self.compiler = os.environ.get("CC") or "gcc"
         sanitize = cflags.sanitizer(KINDS[kind])
         self.mode = [*sanitize, "-g", "-O1", "-fno-omit-frame-pointer"]
@@ -48,6 +48,10 @@ class Kit:
         self.ours = [*cflags.ours(), "-I" + str(ROOT / "csrc"), *include]
         self.link = list(hiredis.link)
         self.foreign = hiredis.sources
+        # Other flags are another folder: no object of a laxer run passes here.
+        flags = repr((self.compiler, self.mode, self.ours, cflags.CORE)).encode()
+        name = f"{kind}-{hashlib.sha256(flags).hexdigest()[:8]}"
+        self.folder = ROOT / "build" / "ctest" / name
 
     def newer(self, target: Path, source: Path) -> bool:
         """Return whether ``target`` is older than its source or any header."""

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 
-WARNINGS = """
--Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
--Wundef -Wvla -Wformat=2 -Wwrite-strings -Wimplicit-fallthrough
-""".split()
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Wconversion",
+    "-Wundef",
+    "-Wvla",
+    "-Wformat=2",
+    "-Wwrite-strings",
+    "-Wimplicit-fallthrough",
+]
 
 COMMON = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-pthread"]
 CORE = ["-Wpedantic"]  # not for the binding: type slots keep functions in void *

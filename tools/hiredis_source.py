@@ -163,7 +163,9 @@ def system() -> Hiredis:
 def ask(tool: str, question: str) -> str:
     """Return pkg-config's answer about hiredis."""
     command = [tool, question, "hiredis"]
-    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
+    return subprocess.run(
+        command, check=True, text=True, capture_output=True
+    ).stdout.strip()
 
 
 def prefix(folder: Path) -> Hiredis:

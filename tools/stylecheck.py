@@ -84,7 +84,7 @@ def check_c(source: Source) -> Iterator[str]:
     for number, line in enumerate(source.lines, 1):
         if len(line) > COLUMNS:
             yield f"{name}:{number}: {len(line)} columns, {COLUMNS} allowed"
-        if "core" in source.path.parts and re.search(r'#\s*include.*Python\.h', line):
+        if "core" in source.path.parts and re.search(r"#\s*include.*Python\.h", line):
             yield f"{name}:{number}: Python.h in the core"
     for number, line in enumerate(source.code, 1):
         for call in BANNED.findall(line):

@@ -24,9 +24,14 @@ WITHOUT: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "R3": [("or cell.token ~= epoch or cell.gid ~= args[2] then", "then")],
-    "R4": [("if token ~= epoch then", "if not epoch then epoch = token end if false then")],
+    "R4": [
+        ("if token ~= epoch then", "if not epoch then epoch = token end if false then")
+    ],
     "R7 missing": [
-        ("return value == 0 or value < cell.base or\n    (cell.last", "return (cell.last")
+        (
+            "return value == 0 or value < cell.base or\n    (cell.last",
+            "return (cell.last",
+        )
     ],
     "R7 last": [("(cell.last and value ~= cell.last)", "false")],
     "R8 never below": [("if last and tonumber(last) > floor then", "if last then")],
@@ -95,8 +100,15 @@ class Functions:
         return answer[1]
 
     def grant(
-        self, key: str, epoch: str, gid: str, base: int, ceiling: int,
-        issue: int = 0, low: int | None = None, floor: int | None = None,
+        self,
+        key: str,
+        epoch: str,
+        gid: str,
+        base: int,
+        ceiling: int,
+        issue: int = 0,
+        low: int | None = None,
+        floor: int | None = None,
     ) -> Any:
         """Mark and install a block; what the install answered."""
         marked = self.call("seq_mark", (key, meta_key(key)), epoch, gid)
@@ -104,8 +116,15 @@ class Functions:
         return self.install(key, epoch, gid, base, ceiling, issue, low, floor)
 
     def install(
-        self, key: str, epoch: str, gid: str, base: int, ceiling: int,
-        issue: int = 0, low: int | None = None, floor: int | None = None,
+        self,
+        key: str,
+        epoch: str,
+        gid: str,
+        base: int,
+        ceiling: int,
+        issue: int = 0,
+        low: int | None = None,
+        floor: int | None = None,
         token: str | None = None,
     ) -> Any:
         """Install a block over the marker that carries gid."""

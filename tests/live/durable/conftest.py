@@ -56,3 +56,16 @@ def build(
     yield make
     for one in opened:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A private PostgreSQL; skipped where there is none."""
+    from chaos.postgres import NoPostgres, Postgres
+
+    try:
+        server = Postgres()
+    except NoPostgres as exc:
+        pytest.skip(str(exc))
+    with server:
+        yield server

@@ -30,7 +30,12 @@ GONE = (ConnectionError, OSError)
 
 
 def swallow(call: Call) -> None:
-    """Apply the command; its reply is lost, the connection stays."""
+    """Apply the command; its reply and all later ones on the connection are lost.
+
+    Replies have no names: a server that left out a single one would shift all
+    that follow, and no client could tell.  So what is lost is the direction.
+    """
+    call.connection.silent = True
     call.apply()
 
 
@@ -162,8 +167,9 @@ class Call:
         return self.connection.run(self.args)
 
     def send(self, raw: bytes) -> None:
-        """Write raw bytes to the client."""
-        self.connection.sock.sendall(raw)
+        """Write raw bytes to the client, unless its direction is lost."""
+        if not self.connection.silent:
+            self.connection.sock.sendall(raw)
 
 
 @dataclass
@@ -174,6 +180,7 @@ class Connection:
     sock: socket.socket
     protocol: int = 2
     authenticated: bool = False
+    silent: bool = False
     closed: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> None:
@@ -236,6 +243,8 @@ class FakeNode:
         self.may_read.set()
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        # Small, so that a client's buffers fill soon once we stop reading.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()

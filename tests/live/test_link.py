@@ -1,0 +1,135 @@
+"""A link that went silent is replaced; one that is only slow is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import seqcache
+from fakes import node as faults
+
+
+def test_black_holed_link_is_replaced(server, proxy, net_face):
+    cache = net_face.open(proxy.url, timeout=0.3)
+    assert cache.increase_seq("alice") == 1
+    proxy.black_hole()
+    with pytest.raises(seqcache.OutcomeUnknown):
+        cache.increase_seq("alice")
+    assert cache.increase_seq("alice", timeout=5) == 2
+    assert proxy.accepted >= 2
+    assert server.admin("GET", "seq:alice") == b"2"
+
+
+def test_black_holed_link_is_replaced_while_callers_come_and_go(
+    server, proxy, net_face
+):
+    """Callers with short timeouts must not keep a dead link alive."""
+    cache = net_face.open(proxy.url, timeout=0.1)
+    assert cache.increase_seq("alice") == 1
+    good: list[float] = []
+    bad: list[seqcache.SeqCacheError] = []
+    stop = threading.Event()
+
+    def caller() -> None:
+        while not stop.is_set():
+            try:
+                cache.increase_seq("alice")
+                good.append(time.monotonic())
+            except seqcache.SeqCacheError as exc:
+                bad.append(exc)
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    proxy.black_hole()
+    cut = time.monotonic()
+    while time.monotonic() < cut + 6 and not (good and good[-1] > cut + 0.3):
+        time.sleep(0.02)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert good[-1] > cut + 0.3, "the black hole was never replaced"
+    value = int(server.admin("GET", "seq:alice"))
+    unknown = sum(error.executed is None for error in bad)
+    assert 1 + len(good) <= value <= 1 + len(good) + unknown
+
+
+def test_a_slow_reply_does_not_cost_the_link(node, net_face):
+    cache = net_face.open(node.url, timeout=5)
+    cache.increase_seq("warm")
+    node.on("INCR", faults.delay(1.5), key="seq:slow")
+    before = node.connection_count
+    assert cache.increase_seq("slow") == 1
+    assert node.connection_count == before
+
+
+def test_steady_replies_keep_the_link_though_single_calls_time_out(node, net_face):
+    """What counts is silence, not one caller's patience."""
+    cache = net_face.open(node.url, timeout=5)
+    cache.increase_seq("warm")
+    before = node.connection_count
+    node.on("INCR", faults.delay(0.25), times=8)
+    for _ in range(8):
+        with pytest.raises(seqcache.OutcomeUnknown):
+            cache.increase_seq("alice", timeout=0.05)
+        time.sleep(0.3)
+    assert node.connection_count == before
+    assert cache.increase_seq("alice") == 9
+
+
+def test_server_restart_is_seen_by_stats(own_server, net_face):
+    cache = net_face.open(own_server.url, timeout=10)
+    cache.increase_seq("alice")
+    own_server.restart()
+    time.sleep(0.05)
+    assert cache.increase_seq("alice") == 1
+    assert cache.stats()["reconnects"] >= 1
+
+
+def test_half_closed_link_is_replaced(node, net_face):
+    cache = net_face.open(node.url, timeout=5)
+    node.on("INCR", faults.half_close)
+    assert cache.increase_seq("alice") == 1
+    time.sleep(0.05)
+    assert cache.increase_seq("alice") == 2
+    assert node.applied["seq:alice"] == 2
+
+
+def test_reconnect_attempts_back_off(node, net_face):
+    cache = net_face.open(node.url, timeout=1.0)
+    cache.increase_seq("warm")
+    node.accept = "reset"
+    node.drop_all()
+    time.sleep(0.05)
+    before = node.connection_count
+    with pytest.raises(seqcache.ConnectError):
+        cache.increase_seq("alice")
+    assert 1 <= node.connection_count - before <= 60
+
+
+def test_one_link_serves_every_thread(node, net_face):
+    cache = net_face.open(node.url, timeout=10)
+    before = node.connection_count
+    numbers = cache.start_all("increase_seq", [("alice",)] * 50)
+    assert sorted(numbers) == list(range(1, 51))
+    assert node.connection_count == before
+
+
+def test_connections_option_opens_more_links(node):
+    with seqcache.cache(node.url, connections=3, timeout=10) as cache:
+        results = []
+
+        def work() -> None:
+            results.extend(cache.increase_seq("alice") for _ in range(50))
+
+        threads = [threading.Thread(target=work) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(results) == list(range(1, 601))
+        assert node.connection_count <= 4

@@ -18,7 +18,7 @@ WARNINGS = [
     "-Wimplicit-fallthrough",
 ]
 
-COMMON = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-pthread"]
+COMMON = ["-std=c11", "-D_GNU_SOURCE=", "-fvisibility=hidden", "-pthread"]
 CORE = ["-Wpedantic"]  # not for the binding: type slots keep functions in void *
 HIREDIS = ["-std=c99", "-fvisibility=hidden", "-w"]
 

@@ -1,0 +1,93 @@
+"""S10: how much memory does one call in flight take, its task included?
+
+The server is told to hold back every write; ``load`` tasks each await an increase;
+the growth of the resident size, divided by their number, is the answer. Clients
+that open a connection a call own those, too: they are part of what a call costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+from bench.async_clients import CLIENTS, run
+from bench.server import ask
+from bench.task import FLOOR, CannotMeasure, Task, users
+
+HELD_MS = 20_000
+SETTLED = 4
+
+
+def resident() -> int:
+    """Return the resident size of this process in bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError as why:
+        raise CannotMeasure("needs /proc/self/statm") from why
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def settled(first: int) -> int:
+    """Return the resident size once it has stopped growing for a while."""
+    size, quiet = first, 0
+    while quiet < SETTLED:
+        await asyncio.sleep(0.15)
+        now = resident()
+        quiet = quiet + 1 if now - size < 32_768 else 0
+        size = max(size, now)
+    return size
+
+
+async def hold(task: Task) -> dict[str, Any]:
+    """Put the calls in flight, measure, and let them go."""
+    increase = await CLIENTS[task.point.client](task)
+    await increase("warm-up")
+
+    async def one(user: str) -> None:
+        await increase(user)
+
+    ids = users(task.point.load)
+    address = (task.host, task.port)
+    ask(address, "CLIENT", "PAUSE", str(HELD_MS), "WRITE")
+    gc.collect()
+    gc.disable()
+    before = resident()
+    if task.point.client == FLOOR:
+        tasks = await held_futures(ids)
+    else:
+        tasks = [asyncio.create_task(one(user)) for user in ids]
+    after = await settled(before)
+    waiting = sum(not each.done() for each in tasks)
+    ask(address, "CLIENT", "UNPAUSE")
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [each for each in answers if isinstance(each, BaseException)]
+    if errors or waiting < len(ids):
+        raise CannotMeasure(f"{len(errors)} calls failed: {errors[:1]!r}")
+    return {"bytes": round((after - before) / len(ids))}
+
+
+async def held_futures(ids: list[str]) -> list[asyncio.Task[None]]:
+    """Return a task for each id that awaits a bare future, resolved in 5 seconds."""
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[int]] = []
+
+    async def one(_user: str) -> None:
+        future = loop.create_future()
+        futures.append(future)
+        await future
+
+    def resolve() -> None:
+        for future in futures:
+            future.set_result(1)
+
+    loop.call_later(5, resolve)
+    return [asyncio.create_task(one(user)) for user in ids]
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Return bytes for each call in flight."""
+    answer: dict[str, Any] = run(task, lambda: hold(task))
+    return answer

@@ -56,17 +56,19 @@ void seqc_store_delete(seqc_store *store,
 /* Keys at the moment; exact when nobody writes. */
 size_t seqc_store_count(seqc_store *store);
 
+#define SEQC_STORE_PAGE_MAX 65536
+
 struct seqc_store_item {
     const char *key; /* borrowed from the page until it is changed */
     size_t key_len;
     int64_t seq;
 };
 
-/* Appends about `max` keys to `page` and moves *cursor.  0 starts; a cursor
- * of 0 afterwards is the end, an empty page is not.  As with SCAN: what is
- * in the store from start to end comes at least once, also when the store
- * grows meanwhile; a page may hold a few keys more than `max`, or fewer.
- * SEQC_NOMEM: page and cursor are as before. */
+/* Appends about `max` keys (at most 65536) to `page` and moves *cursor.  0
+ * starts; a cursor of 0 afterwards is the end, an empty page is not.  As with
+ * SCAN: what is in the store from start to end comes at least once, also when
+ * the store grows meanwhile; a page may hold a few keys more than `max`, or
+ * fewer. SEQC_NOMEM: page and cursor are as before. */
 SEQC_CHECK seqc_status seqc_store_page(seqc_store *store,
                                        uint64_t *cursor,
                                        struct seqc_buf *page,

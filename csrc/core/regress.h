@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEQC_REGRESS_ENTRIES 65536 /* default of max_entries; 16 bytes each */
+#define SEQC_REGRESS_ENTRIES 65536 /* default of max_entries; 16 bytes each   \
+                                    */
 #define SEQC_REGRESS_UNKNOWN INT64_MIN
 
 /* The secret of a hash.  Drawn per object, so that nobody outside can choose
@@ -50,13 +51,11 @@ void seqc_regress_unlock(struct seqc_regress *regress);
 int64_t seqc_regress_floor(const struct seqc_regress *regress,
                            uint64_t hash); /* or SEQC_REGRESS_UNKNOWN */
 /* The higher of the known and `value`. */
-void seqc_regress_raise(struct seqc_regress *regress,
-                        uint64_t hash,
-                        int64_t value);
+void
+seqc_regress_raise(struct seqc_regress *regress, uint64_t hash, int64_t value);
 /* Exactly `value`, also if that is lower. */
-void seqc_regress_set(struct seqc_regress *regress,
-                      uint64_t hash,
-                      int64_t value);
+void
+seqc_regress_set(struct seqc_regress *regress, uint64_t hash, int64_t value);
 void seqc_regress_forget(struct seqc_regress *regress, uint64_t hash);
 
 #endif

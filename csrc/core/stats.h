@@ -55,7 +55,6 @@ uint64_t seqc_stats_latency_count(const struct seqc_stats *stats);
 int64_t seqc_stats_quantile(const struct seqc_stats *stats, double q);
 
 /* Adds all of `from`; the caller is the writer of `stats`. */
-void seqc_stats_merge(struct seqc_stats *stats,
-                      const struct seqc_stats *from);
+void seqc_stats_merge(struct seqc_stats *stats, const struct seqc_stats *from);
 
 #endif

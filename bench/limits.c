@@ -19,10 +19,16 @@ enum {
     MAX_SAMPLES = 4000000,
 };
 
+struct key {
+    size_t length;
+    char text[KEY_BYTES];
+};
+
 struct plan {
     redisContext *link;
     long load;
-    long users;
+    unsigned users;
+    struct key *keys; /* owned; one for each user */
     unsigned chance;
     char *wire; /* owned; room for MAX_LOAD commands of the raw mode */
 };
@@ -45,15 +51,13 @@ fail(const char *what)
     exit(1);
 }
 
-/* Writes the next key, at random, and returns its length. */
-static int
-next_key(struct plan *plan, char *out_key)
+/* Picks the next key at random. Keys are made beforehand, as the ids are for
+ * the other clients. */
+static const struct key *
+next_key(struct plan *plan)
 {
     plan->chance = plan->chance * 1103515245u + 12345u;
-    return snprintf(out_key,
-                    KEY_BYTES,
-                    "seq:user%ld",
-                    (long)(plan->chance >> 8) % plan->users);
+    return &plan->keys[(plan->chance >> 8) % plan->users];
 }
 
 static void
@@ -67,10 +71,9 @@ expect_type(const redisReply *reply, int type)
 static void
 run_single(struct plan *plan)
 {
-    char key[KEY_BYTES];
-    size_t key_length = (size_t)next_key(plan, key);
-    const char *words[] = {"INCR", key};
-    const size_t lengths[] = {4, key_length};
+    const struct key *key = next_key(plan);
+    const char *words[] = {"INCR", key->text};
+    const size_t lengths[] = {4, key->length};
     redisReply *reply = redisCommandArgv(plan->link, 2, words, lengths);
 
     expect_type(reply, REDIS_REPLY_INTEGER);
@@ -80,12 +83,14 @@ run_single(struct plan *plan)
 static void
 run_window(struct plan *plan)
 {
-    char key[KEY_BYTES];
-    const char *words[] = {"INCR", key};
+    const char *words[] = {"INCR", NULL};
     size_t lengths[] = {4, 0};
 
     for (long i = 0; i < plan->load; i++) {
-        lengths[1] = (size_t)next_key(plan, key);
+        const struct key *key = next_key(plan);
+
+        words[1] = key->text;
+        lengths[1] = key->length;
         redisAppendCommandArgv(plan->link, 2, words, lengths);
     }
     for (long i = 0; i < plan->load; i++) {
@@ -99,18 +104,38 @@ run_window(struct plan *plan)
     }
 }
 
+static char *
+put_bytes(char *end, const char *bytes, size_t length)
+{
+    memcpy(end, bytes, length);
+    return end + length;
+}
+
+/* Writes one command; a key has 5 to 9 letters or 10 to 31. */
+static char *
+put_command(char *end, const struct key *key)
+{
+    static const char start[] = "*2\r\n$4\r\nINCR\r\n$";
+
+    end = put_bytes(end, start, sizeof start - 1);
+    if (key->length > 9) {
+        *end++ = (char)('0' + key->length / 10);
+    }
+    *end++ = (char)('0' + key->length % 10);
+    end = put_bytes(end, "\r\n", 2);
+    end = put_bytes(end, key->text, key->length);
+    return put_bytes(end, "\r\n", 2);
+}
+
 /* The wire itself: commands printed by hand, replies counted by their ends. */
 static void
 run_raw(struct plan *plan)
 {
-    char key[KEY_BYTES];
     char in[65536];
     char *end = plan->wire;
 
     for (long i = 0; i < plan->load; i++) {
-        int length = next_key(plan, key);
-
-        end += sprintf(end, "*2\r\n$4\r\nINCR\r\n$%d\r\n%s\r\n", length, key);
+        end = put_command(end, next_key(plan));
     }
     for (char *from = plan->wire; from < end;) {
         ssize_t sent = send(plan->link->fd, from, (size_t)(end - from), 0);
@@ -135,15 +160,16 @@ run_raw(struct plan *plan)
 static void
 run_mget(struct plan *plan)
 {
-    static char keys[MAX_LOAD][KEY_BYTES];
     static const char *words[MAX_LOAD + 1] = {"MGET"};
     static size_t lengths[MAX_LOAD + 1] = {4};
     redisReply *reply;
     long sum = 0;
 
     for (long i = 0; i < plan->load; i++) {
-        lengths[i + 1] = (size_t)next_key(plan, keys[i]);
-        words[i + 1] = keys[i];
+        const struct key *key = next_key(plan);
+
+        words[i + 1] = key->text;
+        lengths[i + 1] = key->length;
     }
     reply = redisCommandArgv(plan->link, (int)plan->load + 1, words, lengths);
     expect_type(reply, REDIS_REPLY_ARRAY);
@@ -222,27 +248,49 @@ measure(struct plan *plan, run_mode run, long each, double seconds)
     free(samples);
 }
 
+static void
+make_keys(struct plan *plan)
+{
+    plan->keys = malloc(plan->users * sizeof *plan->keys);
+    if (plan->keys == NULL) {
+        fail("out of memory");
+    }
+    for (unsigned i = 0; i < plan->users; i++) {
+        struct key *key = &plan->keys[i];
+        int length = snprintf(key->text, KEY_BYTES, "seq:user%u", i);
+
+        key->length = (size_t)length;
+    }
+}
+
+static redisContext *
+connect_to(const char *where, int port)
+{
+    redisContext *link =
+        port ? redisConnect(where, port) : redisConnectUnix(where);
+
+    if (link == NULL || link->err) {
+        fail(link != NULL ? link->errstr : "out of memory");
+    }
+    return link;
+}
+
 int
 main(int count, char **words)
 {
     struct plan plan = {.chance = 1};
     int is_single;
-    int port;
 
     if (count != 7) {
         fail("MODE LOAD SECONDS USERS HOST|PATH PORT|0");
     }
     plan.load = strtol(words[2], NULL, 10);
-    plan.users = strtol(words[4], NULL, 10);
-    port = (int)strtol(words[6], NULL, 10);
+    plan.users = (unsigned)strtoul(words[4], NULL, 10);
     if (plan.load < 1 || plan.load > MAX_LOAD || plan.users < 1) {
         fail("LOAD or USERS out of range");
     }
-    plan.link =
-        port ? redisConnect(words[5], port) : redisConnectUnix(words[5]);
-    if (plan.link == NULL || plan.link->err) {
-        fail(plan.link != NULL ? plan.link->errstr : "out of memory");
-    }
+    plan.link = connect_to(words[5], (int)strtol(words[6], NULL, 10));
+    make_keys(&plan);
     plan.wire = malloc(MAX_LOAD * (KEY_BYTES + 32));
     if (plan.wire == NULL) {
         fail("out of memory");
@@ -253,6 +301,7 @@ main(int count, char **words)
             is_single ? 1 : plan.load,
             strtod(words[3], NULL));
     free(plan.wire);
+    free(plan.keys);
     redisFree(plan.link);
     return 0;
 }

@@ -44,7 +44,7 @@ class Store:
             return command(connection, *args[1:])
         if self.password is not None and not connection.authenticated:
             return Error("NOAUTH Authentication required.")
-        if self.loading and verb not in ("client", "select", "info"):
+        if self.loading and verb not in ("client", "select", "info", "role"):
             return Error("LOADING Redis is loading the dataset in memory")
         return command(*args[1:])
 
@@ -115,6 +115,10 @@ class Store:
     def do_mget(self, *keys: bytes) -> Any:
         """MGET."""
         return [self.data.get(key) for key in keys]
+
+    def do_exists(self, *keys: bytes) -> Any:
+        """EXISTS."""
+        return sum(key in self.data for key in keys)
 
     def do_set(self, key: bytes, value: bytes) -> Any:
         """SET without options."""

@@ -149,26 +149,65 @@ def test_prefix_without_hiredis_is_told_in_one_sentence(checkout: Path) -> None:
     assert "no include/hiredis/read.h below" in said
 
 
-def test_prefix_with_hiredis_is_linked(checkout: Path, tmp_path: Path) -> None:
+def installed_hiredis(checkout: Path, prefix: Path) -> Path:
+    """Put hiredis below ``prefix`` as a distribution would; return its library."""
     assert build(checkout).returncode == 0
     (carried,) = (checkout / "build" / "hiredis").glob("*/hiredis")
-    prefix = tmp_path / "prefix"
     shutil.copytree(carried, prefix / "include" / "hiredis")
     (prefix / "lib").mkdir()
     library = prefix / "lib" / "libhiredis.so"
     files = [str(carried / name) for name in PIN["compile"]]
     compiler = sysconfig.get_config_var("CC").split()
-    subprocess.run(
-        [*compiler, "-w", "-shared", "-fPIC", "-o", str(library), *files], check=True
+    shared = [*compiler, "-w", "-shared", "-fPIC", "-o", str(library)]
+    subprocess.run([*shared, *files], check=True)
+    return library
+
+
+def pkg_config(folder: Path, prefix: Path, version: str) -> str:
+    """Write a pkg-config that knows one hiredis; return the path of the program."""
+    program = folder / "pkg-config"
+    program.write_text(
+        "#!/bin/sh\ncase $1 in\n"
+        f"--atleast-version=1.0) [ {version.partition('.')[0]} -ge 1 ] ;;\n"
+        f"--variable=includedir) echo {prefix}/include ;;\n"
+        f"--libs) echo -L{prefix}/lib -Wl,-rpath,{prefix}/lib -lhiredis ;;\n"
+        "*) exit 3 ;;\nesac\n"
     )
-    ran = build(checkout, SEQCACHE_HIREDIS=str(prefix))
+    program.chmod(0o755)
+    return str(program)
+
+
+def needed(library: Path) -> set[str]:
+    """Return the hiredis names that an extension expects from elsewhere."""
+    ran = subprocess.run(["nm", "-D", str(library)], text=True, stdout=subprocess.PIPE)
+    return set(re.findall(r"U (redis\w+|sds\w+|hi_\w+|hiredis\w+)", ran.stdout))
+
+
+def test_installed_hiredis_is_linked_by_prefix_and_by_pkg_config(
+    checkout: Path, tmp_path: Path
+) -> None:
+    prefix = tmp_path / "prefix"
+    library = installed_hiredis(checkout, prefix)
+    (made,) = (checkout / "seqcache").glob("_native*.so")
+    assert not needed(made)
+    tool = pkg_config(tmp_path, prefix, "1.2.0")
+    for mode in (str(prefix), "system", "auto"):
+        ran = build(checkout, SEQCACHE_HIREDIS=mode, PKG_CONFIG=tool)
+        assert ran.returncode == 0, ran.stdout
+        assert needed(made), mode
+        assert needed(made) <= set(exported(library))
+
+
+def test_old_system_hiredis_is_refused_and_auto_takes_the_pin(
+    checkout: Path, tmp_path: Path
+) -> None:
+    tool = pkg_config(tmp_path, tmp_path, "0.14.1")
+    said = complaint(build(checkout, SEQCACHE_HIREDIS="system", PKG_CONFIG=tool))
+    assert "no hiredis of version 1.0 or newer" in said
+    ran = build(checkout, SEQCACHE_HIREDIS="auto", PKG_CONFIG=tool)
     assert ran.returncode == 0, ran.stdout
     (made,) = (checkout / "seqcache").glob("_native*.so")
-    ran = subprocess.run(["nm", "-D", str(made)], text=True, stdout=subprocess.PIPE)
-    undefined = re.findall(r"U (redis\w+)", ran.stdout)
-    bundled = exported(library)
-    assert set(undefined) <= set(bundled)
-    assert "redisReaderFree" not in exported(made)
+    assert not needed(made)
 
 
 def test_source_release_carries_hiredis_and_its_licence(release: Path) -> None:
@@ -197,7 +236,8 @@ def test_source_release_installs_without_a_network(
     import setuptools
 
     found = Path(setuptools.__file__).parent
-    for part in (found, *found.parent.glob("setuptools-*.dist-info")):
+    hack = found.parent / "_distutils_hack"
+    for part in (found, hack, *found.parent.glob("setuptools-*.dist-info")):
         shutil.copytree(part, Path(purelib) / part.name, dirs_exist_ok=True)
     install = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", release]
     ran = python(*install, cwd=tmp_path, program=program, **NO_NETWORK)

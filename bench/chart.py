@@ -69,7 +69,8 @@ def bar(y: float, name: str, rate: float, most: float, ours: float | None) -> li
     weight = ' font-weight="600"' if is_ours else ""
     number = count(rate)
     if ours and not is_ours and rate:
-        number += f"  (1/{ours / rate:.3g})"
+        factor = ours / rate
+        number += f"  (1/{factor:.0f})" if factor >= 10 else f"  (1/{factor:.1f})"
     base = y + BAR - 3
     return [
         text(NAMES - 8, base, name, extra=f' text-anchor="end"{weight}'),
@@ -97,14 +98,15 @@ def panel(results: Results, one: Panel, top: float) -> tuple[list[str], float]:
 
 def footer(about: dict[str, Any]) -> list[str]:
     """Return the small print: date, machine, versions."""
-    skipped = ("seqcache", "hiredis", "libvalkey", "uvloop")
+    skipped = ("hiredis", "libvalkey", "uvloop")
     installed = [
         f"{name} {version}"
         for name, version in about["versions"].items()
         if name not in skipped and not version.startswith(MISSING)
     ]
+    busy = " (the machine was busy)" if about["is_busy"] else ""
     return [
-        f"Medians of {about['rounds']} interleaved rounds, {about['date']}; "
+        f"Medians of {about['rounds']} interleaved rounds{busy}, {about['date']}; "
         f"{about['cores']} cores, {about['processor']}; {about['server']} on loopback; "
         f"{about['python']}.",
         "In brackets: the fraction of seqcache's rate. " + ", ".join(installed) + ".",

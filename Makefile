@@ -36,5 +36,7 @@ $(VENV)/ready:
 	@$(PIP) install -U 'pip>=25.1' 'setuptools>=77.0.3' && touch $@
 $(VENV)/built: $(VENV)/ready $(SOURCES) pyproject.toml
 	@echo "building seqcache for $$($(BIN)/python -V)" && $(PIP) -q install --no-build-isolation -e . && touch $@
+$(VENV)/group-bench: $(VENV)/ready bench/requirements.txt
+	@$(PIP) install -r bench/requirements.txt && touch $@
 $(VENV)/group-%: $(VENV)/ready pyproject.toml
 	@$(PIP) install --group $* && touch $@

@@ -98,11 +98,14 @@ def test_task_group_that_fails_cancels_its_calls(node, run_async):
                 await asyncio.sleep(0.05)
                 raise LookupError
 
-            with pytest.raises(ExceptionGroup) as caught:
+            async def together():
                 async with asyncio.TaskGroup() as group:
                     for _ in range(3):
                         group.create_task(cache.increase_seq("alice"))
                     group.create_task(fail())
+
+            with pytest.raises(ExceptionGroup) as caught:
+                await together()
             assert caught.group_contains(LookupError)
             assert await cache.increase_seq("bob", 5) == 5
 

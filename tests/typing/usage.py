@@ -1,0 +1,90 @@
+"""How users write it: checked by `mypy --strict`, never run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+import seqcache
+
+
+def blocking() -> None:
+    """Every operation of the blocking face."""
+    cache = seqcache.cache("redis://localhost:6379/0", timeout=1.0, prefix="s:")
+    assert_type(cache, seqcache.SeqCache)
+    with seqcache.cache(seqcache.Config.from_env()) as opened:
+        assert_type(opened, seqcache.SeqCache)
+    seqcache.cache({"url": "memory://"}).close()
+    assert_type(cache.get_seq("alice"), int)
+    assert_type(cache.increase_seq(b"alice", by=2, timeout=0.5), int)
+    assert_type(cache.reserve(42, 10), range)
+    assert_type(cache.raise_seq("alice", 2**60), int)
+    assert_type(cache.get_seqs(["a", b"b", 3]), list[int])
+    assert_type(cache.increase_seqs(("a", "b"), by=3), list[int])
+    assert_type(cache.raise_seqs({"a": 1}), int)
+    assert_type(cache.raise_seqs([("a", 1), ("b", 2)]), int)
+    assert_type(cache.delete_seq("a", restart_from_one=True), bool)
+    pairs: Iterator[tuple[str | bytes, int]] = iter(cache.scan("a*"))
+    next(pairs)
+    assert_type(cache.namespace("x:"), seqcache.SeqCache)
+    assert_type(cache.ping(), float)
+    cache.stats()
+    cache.close()
+
+
+async def on_a_loop() -> None:
+    """Every operation of the asyncio face."""
+    cache = await seqcache.acache("redis://localhost:6379/0")
+    assert_type(cache, seqcache.AsyncSeqCache)
+    async with seqcache.acache("memory://") as opened:
+        assert_type(opened, seqcache.AsyncSeqCache)
+    assert_type(await cache.get_seq("alice"), int)
+    assert_type(await cache.increase_seq("alice", by=2, timeout=0.5), int)
+    assert_type(await cache.reserve("alice", 10), range)
+    assert_type(await cache.raise_seq("alice", 5), int)
+    assert_type(await cache.get_seqs(["a", "b"]), list[int])
+    assert_type(await cache.increase_seqs(["a", "b"]), list[int])
+    assert_type(await cache.raise_seqs({"a": 1}), int)
+    assert_type(await cache.delete_seq("a", restart_from_one=True), bool)
+    assert_type(await cache.ping(), float)
+    pairs: AsyncIterator[tuple[str | bytes, int]] = aiter(cache.scan())
+    await anext(pairs)
+    assert_type(cache.namespace("x:"), seqcache.AsyncSeqCache)
+    assert_type(await asyncio.wait_for(cache.get_seq("a"), 1), int)
+    assert_type(await asyncio.shield(cache.get_seq("a")), int)
+    one, two = await asyncio.gather(cache.get_seq("a"), cache.get_seqs(["b"]))
+    assert_type(one, int)
+    assert_type(two, list[int])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(cache.increase_seq("a"))
+    assert_type(task.result(), int)
+    assert_type(await asyncio.create_task(cache.get_seq("a")), int)
+    cache.stats()
+    await cache.aclose()
+
+
+def errors(cache: seqcache.SeqCache) -> None:
+    """The fields of the errors."""
+    try:
+        cache.increase_seq("alice")
+    except seqcache.OutcomeUnknown as exc:
+        assert_type(exc.executed, bool | None)
+        assert_type(exc.cause, BaseException | None)
+    except seqcache.NotASequence as exc:
+        assert_type(exc.code, str | None)
+        value_error: ValueError = exc
+        raise value_error from None
+    except seqcache.SequenceRegressed as exc:
+        assert_type(exc.seen, int | None)
+    except seqcache.SeqCacheError as exc:
+        assert_type(exc.hint, str | None)
+
+
+def mistakes(cache: seqcache.SeqCache) -> None:
+    """What the types must refuse; mypy reports an ignore that is not needed."""
+    cache.get_seq(1.5)  # type: ignore[arg-type]
+    cache.get_seq(None)  # type: ignore[arg-type]
+    cache.increase_seq("a", "1")  # type: ignore[arg-type]
+    cache.get_seqs(None)  # type: ignore[arg-type]
+    seqcache.cache("memory://", no_such_option=1)  # type: ignore[call-arg]

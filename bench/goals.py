@@ -35,9 +35,11 @@ def count(value: float | None) -> str:
     if value is None:
         return "-"
     for limit, unit in ((1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            digits = 0 if value / limit >= 100 else 1 if value / limit >= 10 else 2
-            return f"{value / limit:.{digits}f} {unit}/s"
+        # From where three digits of the smaller unit would round up to four.
+        if value >= limit * 0.9995:
+            scaled = value / limit
+            digits = 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2
+            return f"{scaled:.{digits}f} {unit}/s"
     return f"{value:.0f} /s"
 
 
@@ -278,7 +280,7 @@ class Table:
                 yield Row("", row.what, "", row.measured, row.against, row.ratio)
 
     def rows(self) -> list[Row]:
-        """Return all rows in the order of the table."""
+        """Return the rows that this run says anything about, in the table's order."""
         parts = (
             self.asyncio_rows,
             self.thread_rows,
@@ -287,4 +289,9 @@ class Table:
             self.other_rows,
             self.limit_rows,
         )
-        return [row for part in parts for row in part()]
+        return [
+            row
+            for part in parts
+            for row in part()
+            if row.measured != "-" or (row.number and row.note)
+        ]

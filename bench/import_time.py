@@ -34,6 +34,12 @@ print(json.dumps([took, loaded]))
 WATCHED = ("asyncio", "ssl", "sqlalchemy", "rich", "opentelemetry", "prometheus_client")
 
 
+def reason(complaint: str) -> str:
+    """Return the last line of a traceback, worded as the error that we would raise."""
+    lines = complaint.strip().splitlines() or ["no word of why"]
+    return lines[-1].removeprefix("ModuleNotFoundError: ")
+
+
 def measure(task: Task) -> dict[str, Any]:
     """Return ms over bare Python (median of fresh starts) and what was loaded.
 
@@ -48,7 +54,7 @@ def measure(task: Task) -> dict[str, Any]:
             [sys.executable, "-P", "-c", script], capture_output=True, text=True
         )
         if ran.returncode:
-            raise CannotMeasure(ran.stderr.strip().splitlines()[-1])
+            raise CannotMeasure(reason(ran.stderr))
         seconds, loaded = json.loads(ran.stdout.splitlines()[-1])
         took.append(seconds)
     # The first start may have read the files from the disk.

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.async_clients import CLIENTS, run
+from bench.async_clients import CLIENTS, Increase, run
 from bench.server import ask
 from bench.task import FLOOR, CannotMeasure, Task, users
 
@@ -43,8 +43,10 @@ async def settled(first: int) -> int:
 
 async def hold(task: Task) -> dict[str, Any]:
     """Put the calls in flight, measure, and let them go."""
-    increase = await CLIENTS[task.point.client](task)
-    await increase("warm-up")
+    is_floor = task.point.client == FLOOR
+    increase = never_answered() if is_floor else await CLIENTS[task.point.client](task)
+    if not is_floor:
+        await increase("warm-up")
 
     async def one(user: str) -> None:
         await increase(user)
@@ -55,36 +57,36 @@ async def hold(task: Task) -> dict[str, Any]:
     gc.collect()
     gc.disable()
     before = resident()
-    if task.point.client == FLOOR:
-        tasks = await held_futures(ids)
-    else:
-        tasks = [asyncio.create_task(one(user)) for user in ids]
+    tasks = [asyncio.create_task(one(user)) for user in ids]
     after = await settled(before)
     waiting = sum(not each.done() for each in tasks)
     ask(address, "CLIENT", "UNPAUSE")
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    errors = [each for each in answers if isinstance(each, BaseException)]
-    if errors or waiting < len(ids):
-        raise CannotMeasure(f"{len(errors)} calls failed: {errors[:1]!r}")
+    if not is_floor:
+        await prove(tasks, waiting)
     return {"bytes": round((after - before) / len(ids))}
 
 
-async def held_futures(ids: list[str]) -> list[asyncio.Task[None]]:
-    """Return a task for each id that awaits a bare future, resolved in 5 seconds."""
+def never_answered() -> Increase:
+    """Return an "increase" that is a bare future, for as long as the process lives."""
     loop = asyncio.get_running_loop()
     futures: list[asyncio.Future[int]] = []
 
-    async def one(_user: str) -> None:
-        future = loop.create_future()
-        futures.append(future)
-        await future
+    def increase(_user: str) -> asyncio.Future[int]:
+        futures.append(loop.create_future())
+        return futures[-1]
 
-    def resolve() -> None:
-        for future in futures:
-            future.set_result(1)
+    return increase
 
-    loop.call_later(5, resolve)
-    return [asyncio.create_task(one(user)) for user in ids]
+
+async def prove(tasks: list[asyncio.Task[None]], waiting: int) -> None:
+    """Raise unless all calls were in flight at once, and all were answered then."""
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [each for each in answers if isinstance(each, BaseException)]
+    if errors or waiting < len(tasks):
+        early = len(tasks) - waiting
+        raise CannotMeasure(
+            f"{early} calls not held, {len(errors)} failed {errors[:1]!r}"
+        )
 
 
 def measure(task: Task) -> dict[str, Any]:

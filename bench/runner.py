@@ -107,10 +107,17 @@ def run_worker(point: Point, server: Server, conditions: Conditions) -> dict[str
     try:
         output, complaint = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {time.monotonic() - started:.0f} s"}
+    finally:
+        end(process)
+    return understand(process.returncode, output, complaint)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a worker, with all it started, that outlived its time or a Ctrl-C."""
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return {"error": f"no answer within {time.monotonic() - started:.0f} s"}
-    return understand(process.returncode, output, complaint)
 
 
 def pinning(pin: str) -> list[str]:
@@ -129,6 +136,8 @@ def understand(code: int, output: str, complaint: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(lines[-1])
         return answer
     said = [line.strip() for line in complaint.splitlines() if line.strip()]
+    last = said[-1].removeprefix("ModuleNotFoundError: ") if said else ""
     if code < 0:
-        said.append(f"killed by {signal.Signals(-code).name}")
-    return {"error": said[-1] if said else f"ended with {code}"}
+        name = signal.Signals(-code).name
+        return {"error": f"killed by {name}: {last}" if last else f"killed by {name}"}
+    return {"error": last or f"ended with {code}"}

@@ -7,6 +7,7 @@ primary. Deadlines are values of ``time.monotonic()``.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 
@@ -338,6 +339,8 @@ def _unreachable(config: Config, error: OSError) -> ConnectError:
     reason = error.strerror or str(error) or type(error).__name__
     if isinstance(error, socket.gaierror):
         reason = f"name lookup failed: {reason}"
+    elif error.errno:
+        reason = os.strerror(error.errno)  # event loops write texts of their own
     return ConnectError(f"cannot connect to {config.address}: {reason}", hint=hint)
 
 

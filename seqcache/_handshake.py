@@ -258,7 +258,7 @@ class Talk:
 
     def _stranger(self) -> ConnectError:
         hint = "is it the right port?"
-        if self._first.startswith(b"HTTP/"):
+        if self._first.startswith((b"HTTP/", b"<")):
             hint = "an HTTP server answers there"
         elif self._first.startswith((b"\x15\x03", b"\x16\x03")):
             hint = "a TLS port; rediss:// is not in this version of seqcache"

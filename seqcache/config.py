@@ -197,7 +197,7 @@ class Config:
         elif config is None:
             made = cls.from_env()
         elif isinstance(config, str):
-            return cls.from_url(config, **overrides)
+            made = cls(config)
         elif hasattr(config, "keys"):
             made = cls(**_renamed(config))
         else:

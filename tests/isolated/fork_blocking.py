@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 from helper import URL, in_child
 
@@ -38,13 +39,13 @@ def while_threads_call() -> None:
         for thread in threads:
             thread.start()
 
-        def child() -> None:
+        def child(uid: str) -> None:
             for n in range(1, 21):
-                assert cache.increase_seq(f"child{number}") == n
+                assert cache.increase_seq(uid) == n
 
         for number in range(20):
             time.sleep(0.01)
-            in_child(child)
+            in_child(partial(child, f"child{number}"))
         stop.set()
         for thread in threads:
             thread.join()
@@ -73,10 +74,6 @@ def grandchild() -> None:
         assert cache.increase_seq("deep") == first + 4
 
 
-import warnings  # noqa: E402
-
-# 3.12 and newer warn about any fork of a process with threads.
-warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
 idle_cache()
 while_threads_call()
 memory_store()

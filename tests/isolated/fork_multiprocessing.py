@@ -1,6 +1,7 @@
 """multiprocessing with fork: one cache made before, used by every worker."""
 
 import multiprocessing
+import warnings
 
 from helper import URL
 
@@ -16,6 +17,8 @@ def work(_: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    # 3.12 and newer warn about any fork of a process with threads.
+    warnings.simplefilter("ignore", DeprecationWarning)
     with multiprocessing.get_context("fork").Pool(4) as pool:
         parts = pool.map(work, range(8))
         pool.close()

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def thaw() -> None:
 
 def in_child(function: Callable[[], None], seconds: float = 30.0) -> None:
     """Fork, run `function` in the child, and fail if it fails or hangs."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # 3.12 and newer warn about any fork of a process with threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         status = 1
         try:

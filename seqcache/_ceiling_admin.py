@@ -212,7 +212,8 @@ def _lift(store: CeilingStore, values: dict[bytes, int]) -> None:
 
     def work(tx: Work) -> None:
         rows = store._rows(tx, list(values), lock=True)
-        new, old = [], []
+        new: list[dict[str, Any]] = []
+        old: list[dict[str, Any]] = []
         for key in sorted(values):
             row = rows.get(key)
             high = min(max(values[key], row.ceiling if row else 0), CAP)

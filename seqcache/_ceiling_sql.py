@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class SqlStore:
         self._engine = self._dialect.engine
         self._tables = Tables(tables)
         self._ready = False
+        self._pid = os.getpid()
         self.name = engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
@@ -128,6 +130,10 @@ class SqlStore:
         self, work: Callable[[Work], _T], timeout: float, *, write: bool = True
     ) -> _T:
         """One transaction; repeated while others get in its way and time is left."""
+        if self._pid != os.getpid():
+            # The parent's connections are not ours to use or to close.
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
         began = time.monotonic()
         end = began + timeout
         while True:

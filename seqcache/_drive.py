@@ -1,0 +1,205 @@
+"""The blocking driver: runs the generators of `_durable` in the caller's thread."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from copy import copy
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from ._durable import Durable, library_text
+from ._effects import (
+    Background,
+    Effect,
+    Engine,
+    Fcalls,
+    Load,
+    Rediscover,
+    Replies,
+    Shared,
+    Sleep,
+    Sql,
+    Step,
+    TimeUp,
+)
+from ._workers import Workers
+from .errors import SeqCacheError
+
+logger = logging.getLogger("seqcache")
+
+T = TypeVar("T")
+
+_drivers: WeakSet[BlockingDriver] = WeakSet()
+
+SQL_THREADS = 8
+SQL_SECONDS = 30.0
+"""How long one transaction may take when the caller has no deadline."""
+
+
+def boottime() -> float:
+    """Seconds that go on while the machine is suspended (assumption A5)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class BlockingDriver:
+    """Performs effects for any number of threads.
+
+    Parameters
+    ----------
+    engine:
+        Who owns the links.
+    store:
+        The ceiling store; its methods are called from worker threads, so that a
+        caller's deadline holds whatever the database does.
+    durable:
+        Whose clock deadlines are on.
+    """
+
+    def __init__(self, engine: Engine, store: Any, durable: Durable) -> None:
+        self.engine = engine
+        self.store = store
+        self.durable = durable
+        self._clock = durable.clock
+        self._sql = Workers("seqcache-sql", SQL_THREADS)
+        self._jobs = Workers("seqcache-job", 1 << 30)
+        self._reset()
+
+        _drivers.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[Hashable, Future[Any]] = {}
+        self._closed = threading.Event()
+
+    def after_fork(self) -> None:
+        """In the child: no job of the parent goes on here, no lock is held."""
+        closed = self._closed.is_set()
+        self._reset()
+        if closed:
+            self._closed.set()
+        self._sql.reset()
+        self._jobs.reset()
+        self.durable.after_fork()
+
+    def close(self) -> None:
+        """Let the background jobs end; callers get what they get."""
+        self._closed.set()
+
+    def run(self, step: Step[T], seconds: float | None = None) -> T:
+        """Drive a generator to its end, in at most `seconds` (None: no limit)."""
+        deadline = math.inf if seconds is None else self._clock() + seconds
+        return self._drive(step, deadline)
+
+    def _drive(self, step: Step[T], deadline: float) -> T:
+        send: Callable[[Any], Effect] = step.send
+        value: Any = None
+        while True:
+            try:
+                effect = send(value)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            try:
+                value, send = self._perform(effect, deadline), step.send
+            except (SeqCacheError, TimeUp) as exc:
+                value, send = exc, step.throw
+
+    def _left(self, deadline: float) -> float | None:
+        return None if deadline == math.inf else max(0.0, deadline - self._clock())
+
+    def _perform(self, effect: Effect, deadline: float) -> Any:
+        left = self._left(deadline)
+        if isinstance(effect, Background):
+            self._fly(effect)
+            return None
+        if left == 0:
+            raise TimeUp
+        if isinstance(effect, Fcalls):
+            return self._fcalls(effect, left)
+        if isinstance(effect, Sql):
+            return self._query(effect, left)
+        if isinstance(effect, Sleep):
+            if self._closed.wait(
+                min(effect.seconds, math.inf if left is None else left)
+            ):
+                raise TimeUp
+            return None
+        if isinstance(effect, Shared):
+            return _wait(self._fly(effect), left)
+        if isinstance(effect, Load):
+            return self.engine.load(library_text(), left)
+        assert isinstance(effect, Rediscover)
+        return self.engine.rediscover(left)
+
+    def _fcalls(self, effect: Fcalls, left: float | None) -> Replies:
+        try:
+            return self.engine.fcalls(effect.calls, effect.link, left)
+        except SeqCacheError as exc:
+            return Replies([exc] * len(effect.calls), None)
+
+    def _query(self, effect: Sql, left: float | None) -> Any:
+        seconds = SQL_SECONDS if left is None else left
+        method = getattr(self.store, effect.method)
+        end = self._clock() + seconds
+
+        def query() -> Any:
+            return method(*effect.args, max(0.001, end - self._clock()))
+
+        return _wait(self._sql.submit(query), left)
+
+    def _fly(self, effect: Shared | Background) -> Future[Any]:
+        """The job of that key: the one under way, or a new one."""
+        with self._lock:
+            future = self._flights.get(effect.key)
+            if future is not None:
+                return future
+            deadline = self._clock() + effect.seconds
+
+            def job() -> Any:
+                try:
+                    return self._drive(effect.make(), deadline)
+                finally:
+                    with self._lock:
+                        self._flights.pop(effect.key, None)
+
+            future = self._flights[effect.key] = self._jobs.submit(job)
+        if isinstance(effect, Background):
+            future.add_done_callback(_log)
+        return future
+
+
+def _wait(future: Future[Any], left: float | None) -> Any:
+    try:
+        return future.result(left)
+    except FutureTimeout:
+        if future.done():
+            raise
+        raise TimeUp from None
+    except CancelledError:
+        raise TimeUp from None
+    except SeqCacheError as exc:
+        # A job's error goes to several callers: each gets one of its own.
+        raise copy(exc) from exc
+
+
+def _log(future: Future[Any]) -> None:
+    exc = future.exception()
+    if exc is not None and not isinstance(exc, TimeUp):
+        logger.warning("seqcache: background work failed: %s", exc)
+
+
+def _after_fork() -> None:
+    for driver in list(_drivers):
+        driver.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

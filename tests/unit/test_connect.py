@@ -1,6 +1,8 @@
 """Connecting: the handshake as a conversation, sockets, deadlines, first connect."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import threading
@@ -492,6 +494,51 @@ def test_second_address_of_a_name_is_tried(face, monkeypatch):
         monkeypatch.setattr(_connect, "_addresses_asyncio", _fixed(found))
         with face.open(Config(server.url)) as sock:
             assert sock.getpeername()[1] == port
+
+
+@pytest.fixture
+def black_hole():
+    """A port that never accepts: its backlog is full, further SYNs are dropped."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield listener.getsockname()[1]
+        for filler in fillers:
+            filler.close()
+
+
+def test_black_hole_ends_in_time(face, black_hole):
+    start = time.monotonic()
+    config = Config(f"redis://127.0.0.1:{black_hole}", connect_timeout=0.2)
+    with pytest.raises(errors.ConnectError, match="no time left for the connection"):
+        face.open(config)
+    assert 0.15 < time.monotonic() - start < 1.0
+
+
+def test_black_hole_leaves_time_for_the_next_address(face, black_hole, monkeypatch):
+    with Server(ready) as server:
+        ports = (black_hole, server.name[1])
+        found = [(2, 1, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
+        monkeypatch.setattr(_connect, "_addresses_asyncio", _fixed(found))
+        with face.open(Config(server.url, connect_timeout=0.6)) as sock:
+            assert sock.getpeername()[1] == server.name[1]
+
+
+def test_interrupt_ends_a_blocking_open_at_once_and_closes_the_socket():
+    def interrupt(sock):
+        sock.recv(4096)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Server(interrupt) as server:
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            _connect.open_blocking(Config(server.url, connect_timeout=5))
+        assert time.monotonic() - start < 1.0
+        assert server.eof.wait(3)
 
 
 def _fixed(found):

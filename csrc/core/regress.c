@@ -250,7 +250,8 @@ seqc_regress_new(size_t max_entries)
         return NULL;
     }
     regress->sets_max = SETS_MIN;
-    while (regress->sets_max < max_entries / WAYS) {
+    while (regress->sets_max * WAYS < max_entries
+           && regress->sets_max <= SIZE_MAX / WAYS / 2) {
         regress->sets_max *= 2;
     }
     seqc_hash_seed_draw(&regress->seed);

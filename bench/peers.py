@@ -32,7 +32,9 @@ def install(requirement: str) -> str | None:
         return None
     lines = [line.strip() for line in ran.stderr.splitlines()]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["pip said nothing"])[0]
+    said = (errors or lines or ["pip said nothing"])[0]
+    # pip names every version there is; the reader wants the sentence.
+    return re.sub(r" \(from versions:.*\)", "", said.removeprefix("ERROR: "))
 
 
 def failed() -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from .errors import ConfigError, ConnectError, SeqCacheError
 
 TYPE_CHECKING = False
@@ -21,6 +19,8 @@ def ask(config: Config) -> Credentials:
     """
     if config.credentials is None:
         return config.username, config.password
+    import inspect  # ten milliseconds for those who need it
+
     try:
         answer = config.credentials()
     except SeqCacheError:
@@ -39,11 +39,12 @@ def ask(config: Config) -> Credentials:
 
 async def ask_asyncio(config: Config) -> Credentials:
     """Do as `ask`; a plain callable runs in a thread, a coroutine is awaited."""
-    import asyncio
-
     call = config.credentials
     if call is None:
         return config.username, config.password
+    import asyncio
+    import inspect
+
     try:
         if inspect.iscoroutinefunction(call):
             answer = await call()

@@ -67,15 +67,24 @@ class Location:
         return f"{self.scheme}://{quote(self.path, safe)}"
 
 
-@dataclass(frozen=True)
 class Split:
     """The parts of a URL; what it does not say is None."""
 
-    location: Location
-    username: str | None
-    password: str | None
-    db: int | None
-    options: tuple[tuple[str, bytes], ...]
+    __slots__ = ("db", "location", "options", "password", "username")
+
+    def __init__(
+        self,
+        location: Location,
+        username: str | None,
+        password: str | None,
+        db: int | None,
+        options: tuple[tuple[str, bytes], ...],
+    ) -> None:
+        self.location = location
+        self.username = username
+        self.password = password
+        self.db = db
+        self.options = options
 
 
 def is_scheme(text: str) -> bool:

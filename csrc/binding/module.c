@@ -1,17 +1,125 @@
 /* SPDX-License-Identifier: MIT */
-/* The extension module: slots only, until its types move in. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+/* The extension module: its state, its types, the fork hooks. */
+#include "binding/aclient.h"
+#include "binding/codec.h"
+#include "binding/loop.h"
+
+static struct PyModuleDef module_def;
+
+struct module_state *
+state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &module_def);
+
+    return module ? PyModule_GetState(module) : NULL;
+}
+
+/* ---- fork ---- */
+
+static PyObject *
+module_before_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    engine_before_fork(PyModule_GetState(module));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+module_after_fork_parent(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    engine_after_fork_parent(PyModule_GetState(module));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+module_after_fork_child(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    engine_after_fork_child(PyModule_GetState(module));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"_before_fork", module_before_fork, METH_NOARGS,
+     "_before_fork($module, /)\n--\n\nFor os.register_at_fork."},
+    {"_after_fork_parent", module_after_fork_parent, METH_NOARGS,
+     "_after_fork_parent($module, /)\n--\n\nFor os.register_at_fork."},
+    {"_after_fork_child", module_after_fork_child, METH_NOARGS,
+     "_after_fork_child($module, /)\n--\n\nFor os.register_at_fork."},
+    {0},
+};
+
+/* ---- life ---- */
+
+static int
+module_exec(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    if (awaitable_setup_type(module, &state->awaitable)
+        || store_setup_type(module, state) || codec_setup_types(module, state)
+        || engine_setup_type(module, state) || loop_setup_type(module, state)
+        || client_setup_type(module, state)
+        || aclient_setup_type(module, state)) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_VISIT(state->engine_type);
+    Py_VISIT(state->client_type);
+    Py_VISIT(state->aclient_type);
+    Py_VISIT(state->loop_link_type);
+    Py_VISIT(state->codec_type);
+    Py_VISIT(state->reply_error_type);
+    Py_VISIT(state->store_type);
+    Py_VISIT(state->errors);
+    Py_VISIT(state->get_running_loop);
+    return awaitable_state_traverse(&state->awaitable, visit, arg);
+}
+
+static int
+module_clear(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_CLEAR(state->engine_type);
+    Py_CLEAR(state->client_type);
+    Py_CLEAR(state->aclient_type);
+    Py_CLEAR(state->loop_link_type);
+    Py_CLEAR(state->codec_type);
+    Py_CLEAR(state->reply_error_type);
+    Py_CLEAR(state->store_type);
+    Py_CLEAR(state->errors);
+    Py_CLEAR(state->get_running_loop);
+    awaitable_state_clear(&state->awaitable);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
 
 static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
     {0, NULL},
 };
 
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "seqcache._native",
-    .m_size = 0,
+    .m_doc = "The engine; use seqcache.",
+    .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
     .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__native(void);

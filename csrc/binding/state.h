@@ -3,11 +3,14 @@
 #ifndef SEQCACHE_STATE_H
 #define SEQCACHE_STATE_H
 
-#include "binding/awaitable.h"
 #include "binding/compat.h"
-#include "core/status.h"
+
+#include "binding/awaitable.h"
+
+struct engine;
 
 struct module_state {
+    PyTypeObject *engine_type;
     PyTypeObject *client_type;
     PyTypeObject *aclient_type;
     PyTypeObject *loop_link_type;
@@ -15,19 +18,14 @@ struct module_state {
     PyTypeObject *reply_error_type;
     PyTypeObject *store_type;
     struct awaitable_state awaitable;
-    PyObject *errors[SEQC_STATUS_COUNT]; /* exception classes */
-    PyObject *user_id_error;
-    PyObject *bulk_error;
-    PyObject *clients; /* weak set of all engines, for fork */
-    /* asyncio, imported when the first AsyncClient is made */
-    PyObject *get_running_loop;
-    PyObject *str_call_soon;
-    PyObject *str_call_at;
-    PyObject *str_time;
-    unsigned long fork_count;
+    struct EngineObject *engines; /* all of them, for fork; borrowed */
+    unsigned long fork_count;     /* forks between us and the importer */
+    PyObject *errors;             /* seqcache._outcome, once needed */
+    PyObject *get_running_loop;   /* asyncio's, once needed */
 };
 
-/* The state behind an object of one of our types; borrowed. */
-struct module_state *module_state_of(PyTypeObject *type);
+/* The state behind an object of one of our types or of a subclass; borrowed.
+ * NULL with an exception set if there is none. */
+struct module_state *state_of_type(PyTypeObject *type);
 
 #endif

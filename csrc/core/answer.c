@@ -63,21 +63,19 @@ note_error(struct seqc_request *request, const char *text, size_t len)
 static void
 finish_element(struct seqc_link *link,
                struct seqc_request *element,
-               seqc_status status,
-               seqc_executed executed,
-               const char *text,
-               size_t len)
+               const struct seqc_outcome *outcome)
 {
     struct seqc_call *call = element->call;
 
     if (!call->abandoned) {
         element->state = SEQC_REQUEST_DONE;
-        element->status = (uint8_t)status;
-        element->executed = (uint8_t)executed;
-        if (text) {
-            note_error(element, text, len);
+        element->status = (uint8_t)outcome->status;
+        element->executed = (uint8_t)outcome->executed;
+        element->cause = (uint8_t)outcome->cause;
+        if (outcome->text) {
+            note_error(element, outcome->text, outcome->len);
         }
-        seqc_stats_add(&link->stats->errors[status], 1);
+        seqc_stats_add(&link->stats->errors[outcome->status], 1);
     }
     if (--call->waiting == 0) {
         call_done(link, call);
@@ -87,17 +85,14 @@ finish_element(struct seqc_link *link,
 void
 seqc_answer_finish(struct seqc_link *link,
                    struct seqc_request *request,
-                   seqc_status status,
-                   seqc_executed executed,
-                   const char *text,
-                   size_t len)
+                   const struct seqc_outcome *outcome)
 {
     /* Read before the first element ends: the last one may free the call. */
     uint32_t span = request->span;
 
     request->span = 1;
     for (uint32_t i = 0; i < span; i++) {
-        finish_element(link, &request[i], status, executed, text, len);
+        finish_element(link, &request[i], outcome);
     }
 }
 
@@ -133,6 +128,34 @@ check_regress(struct seqc_link *link,
 }
 
 static void
+finish_good(struct seqc_link *link, struct seqc_request *request)
+{
+    static const struct seqc_outcome good = {
+        .status = SEQC_OK,
+        .executed = SEQC_EXECUTED_YES,
+    };
+
+    seqc_answer_finish(link, request, &good);
+}
+
+static void
+finish_refused(struct seqc_link *link,
+               struct seqc_request *request,
+               seqc_status status,
+               const char *text,
+               size_t len)
+{
+    struct seqc_outcome outcome = {
+        .status = status,
+        .executed = SEQC_EXECUTED_NO,
+        .text = text,
+        .len = len,
+    };
+
+    seqc_answer_finish(link, request, &outcome);
+}
+
+static void
 finish_number(struct seqc_link *link,
               struct seqc_request *request,
               int64_t value)
@@ -149,7 +172,7 @@ finish_number(struct seqc_link *link,
     if (!request->call->abandoned) {
         request->u.value = value;
     }
-    seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+    finish_good(link, request);
 }
 
 static void
@@ -166,8 +189,8 @@ finish_scalar(struct seqc_link *link,
         finish_number(link, request, 0);
     }
     else {
-        seqc_answer_finish(link, request, SEQC_NOT_A_SEQUENCE,
-                           SEQC_EXECUTED_NO, why, sizeof why - 1);
+        finish_refused(link, request, SEQC_NOT_A_SEQUENCE, why,
+                       sizeof why - 1);
     }
 }
 
@@ -236,8 +259,7 @@ take_error(struct seqc_link *link,
         note_error(request, text, len);
         return;
     }
-    seqc_answer_finish(link, request, verdict.status, SEQC_EXECUTED_NO, text,
-                       len);
+    finish_refused(link, request, verdict.status, text, len);
 }
 
 /* ---- the reader's target ---- */
@@ -286,7 +308,7 @@ static void
 read_again(struct seqc_link *link, struct seqc_request *element)
 {
     if (element->call->abandoned) {
-        seqc_answer_finish(link, element, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+        finish_good(link, element);
         return;
     }
     element->op = SEQC_OP_GET;
@@ -377,7 +399,7 @@ take_tree(void *context, struct seqc_value *value)
     else {
         request->u.tree = value;
     }
-    seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_YES, NULL, 0);
+    finish_good(link, request);
 }
 
 struct seqc_reply_target

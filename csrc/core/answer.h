@@ -9,14 +9,20 @@
 /* Routes the replies of the link's reader to its requests. */
 struct seqc_reply_target seqc_answer_target(struct seqc_link *link);
 
-/* Ends a request that is in no list any more.  `text` is copied, may be NULL.
+/* How a request ends. */
+struct seqc_outcome {
+    seqc_status status;
+    seqc_executed executed;
+    seqc_status cause; /* what took the answer away, else SEQC_OK */
+    const char *text;  /* copied; may be NULL */
+    size_t len;
+};
+
+/* Ends a request that is in no list any more.
  * When it was the last of its call, the call goes to the link's done list, or
  * is let go if it was abandoned. */
 void seqc_answer_finish(struct seqc_link *link,
                         struct seqc_request *request,
-                        seqc_status status,
-                        seqc_executed executed,
-                        const char *text,
-                        size_t len);
+                        const struct seqc_outcome *outcome);
 
 #endif

@@ -160,10 +160,10 @@ unlock_and_wake(struct seqc_group *group, struct seqc_call *me, bool leave)
 /* ---- the leader's work, with the mutex ---- */
 
 static void
-lose_connection(struct seqc_group *group, const char *why)
+lose_connection(struct seqc_group *group, seqc_status cause, const char *why)
 {
     drop_socket(group);
-    seqc_link_fail(&group->link, why);
+    seqc_link_fail(&group->link, cause, why);
 }
 
 static void
@@ -176,7 +176,7 @@ lose_by_errno(struct seqc_group *group, const char *what, int error)
         snprintf(text, sizeof text, "error %d", error);
     }
     snprintf(why, sizeof why, "%s: %s", what, text);
-    lose_connection(group, why);
+    lose_connection(group, SEQC_CONNECT, why);
 }
 
 static bool
@@ -196,7 +196,7 @@ write_queue(struct seqc_group *group)
     group->wants_write = false;
     for (;;) {
         if (seqc_link_output(link, &data, &len)) {
-            lose_connection(group, "out of memory");
+            lose_connection(group, SEQC_NOMEM, "out of memory");
             return;
         }
         if (!len) {
@@ -237,12 +237,13 @@ take_input(struct seqc_group *group, ssize_t got, int error)
         lose_by_errno(group, "recv", error);
     }
     else if (got == 0) {
-        lose_connection(group, "the server closed the connection");
+        lose_connection(group, SEQC_CONNECT,
+                        "the server closed the connection");
     }
     else if (seqc_link_feed(link, group->input, (size_t)got, seqc_now_ns())) {
         char why[200];
         snprintf(why, sizeof why, "protocol error: %s", seqc_link_why(link));
-        lose_connection(group, why);
+        lose_connection(group, SEQC_PROTOCOL, why);
     }
     return true;
 }
@@ -251,7 +252,8 @@ static void
 check_silence(struct seqc_group *group)
 {
     if (seqc_link_is_dead(&group->link, seqc_now_ns())) {
-        lose_connection(group, "no answer within the patience of the link");
+        lose_connection(group, SEQC_TIMEOUT,
+                        "the link was silent for too long");
     }
 }
 

@@ -165,7 +165,7 @@ unsend_last(struct seqc_link *link)
         link->deletes--;
     }
     if (request->call->abandoned) {
-        seqc_answer_finish(link, request, SEQC_OK, SEQC_EXECUTED_NO, NULL, 0);
+        seqc_answer_finish(link, request, &(struct seqc_outcome){0});
         return;
     }
     request->state = SEQC_REQUEST_UNSENT;
@@ -219,14 +219,14 @@ static void
 resolve_lost(struct seqc_link *link,
              struct seqc_request *request,
              struct seqc_list *again,
-             const char *why)
+             struct seqc_outcome *outcome)
 {
     struct seqc_call *call = request->call;
 
-    if (call->abandoned || !call->repeatable || !link->options.repeat) {
-        seqc_answer_finish(link, request,
-                           call->counting ? SEQC_UNKNOWN : SEQC_CONNECT,
-                           SEQC_EXECUTED_UNKNOWN, why, strlen(why));
+    if (call->abandoned || !call->repeatable || !link->options.repeat
+        || (outcome->cause == SEQC_PROTOCOL && !call->counting)) {
+        outcome->status = call->counting ? SEQC_UNKNOWN : outcome->cause;
+        seqc_answer_finish(link, request, outcome);
         return;
     }
     request->state = SEQC_REQUEST_UNSENT;
@@ -234,9 +234,15 @@ resolve_lost(struct seqc_link *link,
 }
 
 void
-seqc_link_fail(struct seqc_link *link, const char *why)
+seqc_link_fail(struct seqc_link *link, seqc_status cause, const char *why)
 {
     struct seqc_list again = {0};
+    struct seqc_outcome outcome = {
+        .executed = SEQC_EXECUTED_UNKNOWN,
+        .cause = cause,
+        .text = why,
+        .len = strlen(why),
+    };
 
     seqc_link_rewind(link);
     link->up = false;
@@ -246,7 +252,7 @@ seqc_link_fail(struct seqc_link *link, const char *why)
     while (link->sent.head) {
         struct seqc_request *request = link->sent.head;
         seqc_list_remove(&link->sent, request);
-        resolve_lost(link, request, &again, why);
+        resolve_lost(link, request, &again, &outcome);
     }
     seqc_list_prepend(&link->unsent, &again);
 }
@@ -254,50 +260,57 @@ seqc_link_fail(struct seqc_link *link, const char *why)
 static void
 end_list(struct seqc_link *link,
          struct seqc_list *list,
-         seqc_status status,
-         seqc_executed executed,
-         const char *why)
+         const struct seqc_outcome *outcome)
 {
     while (list->head) {
         struct seqc_request *request = list->head;
         seqc_list_remove(list, request);
-        seqc_answer_finish(link, request, status, executed, why,
-                           why ? strlen(why) : 0);
+        seqc_answer_finish(link, request, outcome);
     }
 }
 
 void
 seqc_link_refuse(struct seqc_link *link, seqc_status status, const char *why)
 {
-    end_list(link, &link->unsent, status, SEQC_EXECUTED_NO, why);
-    end_list(link, &link->delayed, status, SEQC_EXECUTED_NO, why);
+    struct seqc_outcome outcome = {
+        .status = status,
+        .executed = SEQC_EXECUTED_NO,
+        .text = why,
+        .len = why ? strlen(why) : 0,
+    };
+
+    end_list(link, &link->unsent, &outcome);
+    end_list(link, &link->delayed, &outcome);
 }
 
 void
 seqc_link_close(struct seqc_link *link)
 {
+    struct seqc_outcome sent = {
+        .status = SEQC_CLOSED,
+        .executed = SEQC_EXECUTED_UNKNOWN,
+    };
+
     seqc_link_rewind(link);
     link->up = false;
     link->in_flight = 0;
     link->deletes = 0;
-    end_list(link, &link->sent, SEQC_CLOSED, SEQC_EXECUTED_UNKNOWN, NULL);
+    end_list(link, &link->sent, &sent);
     seqc_link_refuse(link, SEQC_CLOSED, NULL);
 }
 
-struct outcome {
-    seqc_status status;
-    seqc_executed executed;
-    bool keeps_place;
-};
-
 /* Takes the request out of its list unless it was sent.  One that the server
  * refused and that found no time for another try ends with the refusal. */
-static struct outcome
+static struct seqc_outcome
 withdraw(struct seqc_link *link,
          struct seqc_request *request,
          seqc_status status)
 {
-    struct outcome outcome = {status, SEQC_EXECUTED_NO, false};
+    struct seqc_outcome outcome = {
+        .status = status,
+        .executed = SEQC_EXECUTED_NO,
+        .cause = status,
+    };
 
     if (request->error && status != SEQC_CLOSED) {
         outcome.status =
@@ -312,7 +325,6 @@ withdraw(struct seqc_link *link,
         seqc_list_remove(&link->delayed, request);
         break;
     case SEQC_REQUEST_SENT:
-        outcome.keeps_place = true;
         outcome.executed = SEQC_EXECUTED_UNKNOWN;
         outcome.status = request->call->counting ? SEQC_UNKNOWN : status;
         break;
@@ -328,7 +340,7 @@ seqc_link_abandon(struct seqc_link *link,
                   struct seqc_call *call,
                   seqc_status status)
 {
-    struct outcome outcome = {status, SEQC_EXECUTED_NO, false};
+    struct seqc_outcome outcome = {.status = status};
 
     if (call->abandoned || !call->waiting) {
         return;
@@ -343,7 +355,8 @@ seqc_link_abandon(struct seqc_link *link,
         }
         request->status = (uint8_t)outcome.status;
         request->executed = (uint8_t)outcome.executed;
-        if (!outcome.keeps_place) {
+        request->cause = (uint8_t)outcome.cause;
+        if (outcome.executed == SEQC_EXECUTED_NO) { /* it left the stream */
             request->state = SEQC_REQUEST_IDLE;
             call->waiting--;
         }
@@ -417,7 +430,7 @@ seqc_link_take_done(struct seqc_link *link)
 /* ---- fork ---- */
 
 static void
-drop_foreign(struct seqc_link *link, struct seqc_list *list, uint64_t thread)
+drop_foreign(struct seqc_list *list, uint64_t thread)
 {
     struct seqc_request *next;
 
@@ -442,9 +455,9 @@ drop_foreign(struct seqc_link *link, struct seqc_list *list, uint64_t thread)
 void
 seqc_link_after_fork(struct seqc_link *link, uint64_t thread)
 {
-    drop_foreign(link, &link->sent, thread);
-    drop_foreign(link, &link->unsent, thread);
-    drop_foreign(link, &link->delayed, thread);
+    drop_foreign(&link->sent, thread);
+    drop_foreign(&link->unsent, thread);
+    drop_foreign(&link->delayed, thread);
     link->done_head = link->done_tail = NULL;
-    seqc_link_fail(link, "the process was forked");
+    seqc_link_fail(link, SEQC_CONNECT, "the process was forked");
 }

@@ -75,8 +75,11 @@ seqc_status seqc_link_feed(struct seqc_link *link,
                            int64_t now_ns) SEQC_CHECK;
 const char *seqc_link_why(const struct seqc_link *link);
 
-/* The connection is lost, because of `why`. */
-void seqc_link_fail(struct seqc_link *link, const char *why);
+/* The connection is lost.  `cause`: SEQC_CONNECT, SEQC_TIMEOUT (silence) or
+ * SEQC_PROTOCOL (then reads are not repeated either). */
+void seqc_link_fail(struct seqc_link *link,
+                    seqc_status cause,
+                    const char *why);
 
 /* No connection will come: ends what is unsent with `status`. */
 void seqc_link_refuse(struct seqc_link *link,

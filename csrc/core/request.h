@@ -62,6 +62,7 @@ struct seqc_request {
     uint8_t state;      /* enum seqc_request_state */
     uint8_t status;     /* seqc_status, once done */
     uint8_t executed;   /* seqc_executed, once done with an error */
+    uint8_t cause;      /* seqc_status: what took the answer away */
     uint8_t attempts;   /* times the server said that it did not run it */
     bool regressed;     /* the answer is below `floor` */
 };
@@ -75,10 +76,12 @@ struct seqc_call {
     bool repeatable;       /* may be sent again after a lost link */
     bool abandoned;
     bool timed;            /* linked in a list of deadlines */
+    uint8_t shape;         /* of the result; the binding's */
+    uint16_t prefix_len;   /* of every key, bytes; the binding's */
     int64_t deadline_ns;   /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
     uint64_t thread;       /* of a blocking caller, for fork */
-    void *owner;           /* the awaitable; borrowed */
+    void *owner;           /* the awaitable; see binding/loop.h */
     struct seqc_call *next_done;
     uint32_t heap_index; /* 1 and up in the heap of timers.h, else 0 */
     struct seqc_call *timer_next; /* see timers.h */

@@ -218,8 +218,8 @@ seqc_table_remove(struct seqc_table *table, const struct seqc_table_key *key)
     }
     struct entry *entry = load_entry(slot);
     publish(slot, DELETED);
-    table->count--;
     seqc_free(entry);
+    table->count--;
     return true;
 }
 

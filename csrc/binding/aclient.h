@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SEQCACHE_ACLIENT_H
+#define SEQCACHE_ACLIENT_H
+
+#include "binding/client.h"
+
+int aclient_setup_type(PyObject *module, struct module_state *state);
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+#include "binding/args.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "binding/errors.h"
+
+/* Elements of one MGET: the server answers nobody else meanwhile. */
+#define MGET_SPAN 1024
+
+/* ---- single arguments ---- */
+
+static int
+take_text(struct module_state *state, PyObject *object, struct user_id *id)
+{
+    if (PyBytes_Check(object)) {
+        id->data = PyBytes_AS_STRING(object);
+        id->len = PyBytes_GET_SIZE(object);
+        return 0;
+    }
+    id->data = PyUnicode_AsUTF8AndSize(object, &id->len);
+    if (id->data) {
+        return 0;
+    }
+    if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyErr_Clear();
+        errors_user_id(state, "the user id has lone surrogates, which UTF-8 "
+                              "cannot carry");
+    }
+    return -1;
+}
+
+/* The decimal form of whatever has __index__. */
+static int
+take_integer(PyObject *object, struct user_id *id)
+{
+    int overflow = 0;
+    PyObject *index = PyNumber_Index(object);
+    long long value;
+
+    if (!index) {
+        return -1;
+    }
+    value = PyLong_AsLongLongAndOverflow(index, &overflow);
+    if (!overflow) {
+        Py_DECREF(index);
+        id->len = PyOS_snprintf(id->digits, sizeof id->digits, "%lld", value);
+        id->data = id->digits;
+        return 0;
+    }
+    id->keep = PyObject_Str(index);
+    Py_DECREF(index);
+    if (!id->keep) {
+        return -1;
+    }
+    id->data = PyUnicode_AsUTF8AndSize(id->keep, &id->len);
+    return id->data ? 0 : -1;
+}
+
+int
+args_user_id(struct module_state *state,
+             PyObject *object,
+             struct user_id *out_id)
+{
+    int failed;
+
+    out_id->keep = NULL;
+    if (PyUnicode_Check(object) || PyBytes_Check(object)) {
+        failed = take_text(state, object, out_id);
+    }
+    else if (PyIndex_Check(object) && !PyBool_Check(object)) {
+        failed = take_integer(object, out_id);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError,
+                     "a user id is str, bytes or int, not %.100s",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    if (!failed && (out_id->len < 1 || out_id->len > USER_ID_MAX_BYTES)) {
+        errors_user_id(state, out_id->len < 1
+                           ? "the user id is empty"
+                           : "the user id is longer than 512 bytes");
+        failed = -1;
+    }
+    if (failed) {
+        args_user_id_fini(out_id);
+    }
+    return failed;
+}
+
+void
+args_user_id_fini(struct user_id *id)
+{
+    Py_CLEAR(id->keep);
+}
+
+int
+args_amount(struct module_state *state,
+            PyObject *object,
+            const char *name,
+            int64_t least,
+            int64_t *out_amount)
+{
+    int overflow = 0;
+    PyObject *index = PyNumber_Index(object);
+    long long value;
+
+    if (!index) {
+        return -1;
+    }
+    value = PyLong_AsLongLongAndOverflow(index, &overflow);
+    Py_DECREF(index);
+    if (overflow > 0) {
+        errors_overflow(state, name);
+        return -1;
+    }
+    if (overflow < 0 || value < least) {
+        PyErr_Format(PyExc_ValueError, "%s must be at least %lld", name,
+                     (long long)least);
+        return -1;
+    }
+    *out_amount = value;
+    return 0;
+}
+
+int
+args_timeout(PyObject *object, int64_t *out_ns)
+{
+    double seconds;
+
+    if (object == Py_None) {
+        *out_ns = SEQC_TIME_NEVER;
+        return 0;
+    }
+    seconds = PyFloat_AsDouble(object);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!(seconds > 0) || isinf(seconds)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "timeout must be a positive number of seconds or "
+                        "None");
+        return -1;
+    }
+    /* a year and longer is as good as never, and does not overflow */
+    *out_ns = seconds > 3e7 ? SEQC_TIME_NEVER : (int64_t)(seconds * 1e9);
+    return 0;
+}
+
+static int
+find_name(const char *const *names, PyObject *keyword)
+{
+    for (int i = 0; names[i]; i++) {
+        if (PyUnicode_CompareWithASCIIString(keyword, names[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int
+take_keyword(const struct args_spec *spec,
+             PyObject *keyword,
+             PyObject *value,
+             PyObject **out_values)
+{
+    int at = find_name(spec->names, keyword);
+
+    if (at < 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got an unexpected keyword argument '%U'",
+                     spec->method, keyword);
+        return -1;
+    }
+    if (out_values[at]) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got multiple values for argument '%U'",
+                     spec->method, keyword);
+        return -1;
+    }
+    out_values[at] = value;
+    return 0;
+}
+
+int
+args_parse(const struct args_spec *spec,
+           PyObject *const *args,
+           Py_ssize_t count,
+           PyObject *keyword_names,
+           PyObject **out_values)
+{
+    Py_ssize_t keywords = keyword_names ? PyTuple_GET_SIZE(keyword_names) : 0;
+
+    if (count > spec->positional) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes at most %d positional arguments (%zd given)",
+                     spec->method, spec->positional, count);
+        return -1;
+    }
+    for (int i = 0; spec->names[i]; i++) {
+        out_values[i] = i < count ? args[i] : NULL;
+    }
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        if (take_keyword(spec, PyTuple_GET_ITEM(keyword_names, i),
+                         args[count + i], out_values)) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < spec->required; i++) {
+        if (!out_values[i]) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() missing required argument: '%s'",
+                         spec->method, spec->names[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- calls ---- */
+
+struct seqc_call *
+args_single(struct module_state *state,
+            struct args_prefix prefix,
+            enum seqc_op op,
+            PyObject *user_id,
+            int64_t amount)
+{
+    struct user_id id;
+    struct seqc_call *call;
+    struct seqc_call_filler filler;
+
+    if (args_user_id(state, user_id, &id)) {
+        return NULL;
+    }
+    call = seqc_call_new(1, (size_t)(prefix.len + id.len));
+    if (!call) {
+        PyErr_NoMemory();
+    }
+    else {
+        call->prefix_len = (uint16_t)prefix.len;
+        seqc_call_fill(&filler, call);
+        seqc_call_add_key(&filler, op, prefix.data, (size_t)prefix.len,
+                          id.data, (size_t)id.len)
+            ->amount = amount;
+    }
+    args_user_id_fini(&id);
+    return call;
+}
+
+/* Where the ids of a bulk come from: a list or tuple that nobody else can
+ * change under us, and for pairs the number behind each. */
+struct bulk_source {
+    struct module_state *state;
+    struct args_prefix prefix;
+    enum seqc_op op;
+    PyObject *items; /* tuple, owned by the caller */
+    bool is_pairs;
+    int64_t amount;
+};
+
+static PyObject *
+pair_item(PyObject *item, Py_ssize_t at)
+{
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2) {
+        PyErr_Format(PyExc_TypeError,
+                     "expected pairs (user id, number), not %.100s",
+                     Py_TYPE(item)->tp_name);
+        return NULL;
+    }
+    return PyTuple_GET_ITEM(item, at); // borrowed
+}
+
+static PyObject *
+source_id(const struct bulk_source *source, Py_ssize_t at)
+{
+    PyObject *item = PyTuple_GET_ITEM(source->items, at); // borrowed
+
+    return source->is_pairs ? pair_item(item, 0) : item;
+}
+
+/* Bytes of all keys; every id is checked before anything is sent. */
+static Py_ssize_t
+measure_keys(const struct bulk_source *source)
+{
+    Py_ssize_t total = 0;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(source->items); i++) {
+        struct user_id id;
+        PyObject *object = source_id(source, i);
+        if (!object || args_user_id(source->state, object, &id)) {
+            return -1;
+        }
+        total += source->prefix.len + id.len;
+        args_user_id_fini(&id);
+    }
+    return total;
+}
+
+static int
+add_element(const struct bulk_source *source,
+            struct seqc_call_filler *filler,
+            Py_ssize_t at,
+            Py_ssize_t *room)
+{
+    struct user_id id;
+    PyObject *object = source_id(source, at);
+    int64_t amount = source->amount;
+
+    if (!object || args_user_id(source->state, object, &id)) {
+        return -1;
+    }
+    *room -= source->prefix.len + id.len;
+    if (*room < 0) { /* an __index__ that changes its mind */
+        args_user_id_fini(&id);
+        PyErr_SetString(PyExc_RuntimeError, "a user id changed meanwhile");
+        return -1;
+    }
+    struct seqc_request *request = seqc_call_add_key(
+        filler, source->op, source->prefix.data, (size_t)source->prefix.len,
+        id.data, (size_t)id.len);
+    args_user_id_fini(&id);
+    if (source->is_pairs
+        && args_amount(source->state,
+                       PyTuple_GET_ITEM(
+                           PyTuple_GET_ITEM(source->items, at), 1),
+                       "to", 0, &amount)) {
+        return -1;
+    }
+    request->amount = amount;
+    return 0;
+}
+
+/* Heads of MGETs; what lies between two heads belongs to the first. */
+static void
+mark_spans(struct seqc_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i += MGET_SPAN) {
+        uint32_t left = call->count - i;
+        call->requests[i].span = left < MGET_SPAN ? left : MGET_SPAN;
+    }
+}
+
+static struct seqc_call *
+build_bulk(const struct bulk_source *source)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(source->items);
+    Py_ssize_t room = measure_keys(source);
+    struct seqc_call_filler filler;
+    struct seqc_call *call;
+
+    if (room < 0) {
+        return NULL;
+    }
+    call = count < (Py_ssize_t)INT_MAX
+        ? seqc_call_new((uint32_t)count, (size_t)room)
+        : NULL;
+    if (!call) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    call->prefix_len = (uint16_t)source->prefix.len;
+    seqc_call_fill(&filler, call);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (add_element(source, &filler, i, &room)) {
+            seqc_call_unref(call);
+            return NULL;
+        }
+    }
+    if (source->op == SEQC_OP_MGET) {
+        mark_spans(call);
+    }
+    return call;
+}
+
+static struct seqc_call *
+build_from(struct bulk_source *source, PyObject *iterable)
+{
+    struct seqc_call *call;
+
+    if (PyUnicode_Check(iterable) || PyBytes_Check(iterable)) {
+        PyErr_Format(PyExc_TypeError,
+                     "expected many user ids, got one %.100s: put it into a "
+                     "list",
+                     Py_TYPE(iterable)->tp_name);
+        return NULL;
+    }
+    source->items = PySequence_Tuple(iterable);
+    if (!source->items) {
+        return NULL;
+    }
+    call = build_bulk(source);
+    Py_DECREF(source->items);
+    return call;
+}
+
+struct seqc_call *
+args_bulk(struct module_state *state,
+          struct args_prefix prefix,
+          enum seqc_op op,
+          PyObject *user_ids,
+          int64_t amount)
+{
+    struct bulk_source source = {
+        .state = state,
+        .prefix = prefix,
+        .op = op,
+        .amount = amount,
+    };
+
+    return build_from(&source, user_ids);
+}
+
+struct seqc_call *
+args_pairs(struct module_state *state,
+           struct args_prefix prefix,
+           PyObject *pairs)
+{
+    struct bulk_source source = {
+        .state = state,
+        .prefix = prefix,
+        .op = SEQC_OP_RAISE,
+        .is_pairs = true,
+    };
+
+    return build_from(&source, pairs);
+}

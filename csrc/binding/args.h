@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Python arguments -> calls of the core. */
+#ifndef SEQCACHE_ARGS_H
+#define SEQCACHE_ARGS_H
+
+#include "binding/state.h"
+
+#include "core/request.h"
+
+#define USER_ID_MAX_BYTES 512
+
+/* The bytes of a user id; data is borrowed from the object, or from `keep`,
+ * or lies in `digits`. */
+struct user_id {
+    const char *data;
+    Py_ssize_t len;
+    PyObject *keep; /* owned, may be NULL */
+    char digits[24];
+};
+
+int args_user_id(struct module_state *state,
+                 PyObject *object,
+                 struct user_id *out_id);
+void args_user_id_fini(struct user_id *id);
+
+/* An integer of [least, 2^63-1]: below is ValueError, above is
+ * SequenceOverflow; `name` is the parameter's. */
+int args_amount(struct module_state *state,
+                PyObject *object,
+                const char *name,
+                int64_t least,
+                int64_t *out_amount);
+
+/* Seconds or None -> ns or SEQC_TIME_NEVER. */
+int args_timeout(PyObject *object, int64_t *out_ns);
+
+/* What a method was given, by position and by keyword: `names` are its
+ * parameters, NULL-terminated; the first `positional` of them may go by
+ * position, `required` of them must be there.  Missing ones are NULL; all are
+ * borrowed. */
+struct args_spec {
+    const char *method;
+    const char *const *names;
+    int positional;
+    int required;
+};
+
+int args_parse(const struct args_spec *spec,
+               PyObject *const *args,
+               Py_ssize_t count,
+               PyObject *keyword_names,
+               PyObject **out_values);
+
+/* The prefix of a view. */
+struct args_prefix {
+    const char *data; /* borrowed */
+    Py_ssize_t len;
+};
+
+/* A call with one request; the caller owns it.  NULL with an exception. */
+struct seqc_call *args_single(struct module_state *state,
+                              struct args_prefix prefix,
+                              enum seqc_op op,
+                              PyObject *user_id,
+                              int64_t amount);
+/* A call with a request for each of `user_ids`, any iterable but str and
+ * bytes.  An empty one gives a call without requests. */
+struct seqc_call *args_bulk(struct module_state *state,
+                            struct args_prefix prefix,
+                            enum seqc_op op,
+                            PyObject *user_ids,
+                            int64_t amount);
+/* Raises: `pairs` is a sequence of (user id, number). */
+struct seqc_call *args_pairs(struct module_state *state,
+                             struct args_prefix prefix,
+                             PyObject *pairs);
+/* Any command: a sequence of str, bytes and int. */
+struct seqc_call *args_command(PyObject *words);
+/* The same as bytes. */
+PyObject *args_encode(PyObject *words);
+
+#endif

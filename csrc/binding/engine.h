@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* What all views of one cache share: where to connect and how, the links,
+ * the numbers seen, the store of memory://. */
+#ifndef SEQCACHE_ENGINE_H
+#define SEQCACHE_ENGINE_H
+
+#include "binding/args.h"
+
+#include "core/group.h"
+#include "core/memory.h"
+
+typedef struct EngineObject {
+    PyObject_HEAD
+    struct module_state *state; /* borrowed: the type keeps the module */
+    PyObject *connect;    /* blocking: (seconds or None) -> descriptor;
+                             asyncio: a coroutine function of the same */
+    PyObject *where;      /* str, for messages */
+    PyObject *on_regress; /* (method, user id, seen, got), or NULL */
+    PyObject *last_error; /* why the last connect failed, or NULL */
+    PyObject *loops;      /* dict: event loop -> its link */
+    seqc_store *store;    /* memory://, else NULL */
+    struct seqc_regress *regress; /* owned; NULL: off */
+    struct seqc_group **groups;   /* owned; the blocking links */
+    size_t group_count;
+    struct seqc_link_options options;
+    struct seqc_stats stats; /* of memory://, and of links that are gone */
+    int64_t timeout_ns; /* default of a call */
+    bool gap;           /* retry="gap": counting calls are repeated too */
+    bool closed;
+    struct EngineObject *next; /* all engines, for fork */
+    struct EngineObject *prev;
+    PyObject *weakrefs;
+} EngineObject;
+
+int engine_setup_type(PyObject *module, struct module_state *state);
+
+/* The store of memory://: `_native.Store()`. */
+typedef struct StoreObject {
+    PyObject_HEAD
+    seqc_store *store;
+} StoreObject;
+
+int store_setup_type(PyObject *module, struct module_state *state);
+
+/* Fills in what every call of the engine has: kind, deadline, start. */
+void engine_prepare_call(EngineObject *engine,
+                         struct seqc_call *call,
+                         uint8_t shape,
+                         int64_t timeout_ns,
+                         int64_t now_ns);
+
+/* Runs a call on the store of memory://: it is done afterwards. */
+void engine_run_in_memory(EngineObject *engine, struct seqc_call *call);
+
+/* Keeps the raised exception as the engine's last error and clears it.
+ * SEQC_CONNECT, or SEQC_AUTH for refused credentials; SEQC_OK if it is not
+ * about the connection at all and stays raised. */
+seqc_status engine_take_connect_error(EngineObject *engine);
+
+/* Around fork, for all engines of the module. */
+void engine_before_fork(struct module_state *state);
+void engine_after_fork_parent(struct module_state *state);
+void engine_after_fork_child(struct module_state *state);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* The asyncio driver: one non-blocking link per event loop, all in the loop.
+ *
+ * A call is submitted and its awaitable returned; a flush, once a turn, writes
+ * what was issued; the reader callback receives, wakes the tasks whose answers
+ * came and flushes what these issued.  One timer a link.
+ *
+ * Everything here needs the GIL and the thread of the loop.
+ *
+ * Owners: seqc_call.owner is a strong reference to the awaitable and stands
+ * for the holder's reference of the call; both end together (release_owner),
+ * when the awaitable was finished or gave up. */
+#ifndef SEQCACHE_LOOP_H
+#define SEQCACHE_LOOP_H
+
+#include "binding/engine.h"
+
+#include "core/timers.h"
+
+typedef struct LoopLinkObject {
+    PyObject_HEAD
+    EngineObject *engine; /* owned */
+    PyObject *loop;       /* owned */
+    /* bound methods, owned; made once because a bound method costs 60 ns */
+    PyObject *call_soon;
+    PyObject *on_flush;
+    struct seqc_link link;
+    struct seqc_stats stats;
+    struct seqc_timers timers;
+    struct seqc_call *ready_head; /* finished, to be woken */
+    struct seqc_call *ready_tail;
+    PyObject *timer;        /* handle of the armed timer, or NULL */
+    int64_t timer_ns;       /* when it fires */
+    PyObject *connect_task; /* while connecting */
+    char *input;            /* owned */
+    int fd;                 /* owned; -1 without a connection */
+    int failures;           /* connects that failed in a row */
+    int64_t retry_ns;       /* no connect before */
+    bool in_reader;         /* its end will flush */
+    bool flush_scheduled;
+    bool wants_write;       /* a writer is registered */
+    bool was_up;
+    bool closed;
+    PyObject *weakrefs;
+} LoopLinkObject;
+
+int loop_setup_type(PyObject *module, struct module_state *state);
+
+/* The link of `loop`, made when it is the first call there; borrowed from
+ * engine->loops.  NULL with an exception. */
+LoopLinkObject *loop_link_of(EngineObject *engine, PyObject *loop);
+
+/* Submits the call (prepared; its reference is consumed, also on failure) and
+ * returns its awaitable.  New reference, NULL with an exception. */
+PyObject *loop_submit_steal(LoopLinkObject *self,
+                            struct seqc_call *call,
+                            bool is_default_timeout);
+
+/* The time for new calls: read once per batch inside the reader callback. */
+int64_t loop_now_ns(const LoopLinkObject *self);
+
+/* In a forked child: closes descriptors, nothing else; the loops are the
+ * parent's. */
+void loop_after_fork(EngineObject *engine);
+
+/* Engine methods that deal with links. */
+PyObject *engine_stats(EngineObject *engine, PyObject *ignored);
+PyObject *engine_take_links(EngineObject *engine, PyObject *ignored);
+PyObject *engine_let_go(EngineObject *engine, PyObject *ignored);
+extern const char engine_stats_doc[];
+extern const char engine_take_links_doc[];
+extern const char engine_let_go_doc[];
+
+#endif

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+#include "binding/loop_connect.h"
+
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/park.h"
+
+#define INPUT_BYTES      65536
+#define BACKOFF_FIRST_NS 10000000
+#define BACKOFF_MAX_NS   1000000000
+
+/* ---- small helpers ---- */
+
+static int
+call_and_drop(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static bool
+loop_is_closed(PyObject *loop)
+{
+    PyObject *answer = PyObject_CallMethod(loop, "is_closed", NULL);
+    bool closed = !answer || PyObject_IsTrue(answer) != 0;
+
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    return closed;
+}
+
+/* loop.<name>(fd), or loop.<name>(fd, self.<method>) */
+static int
+call_with_fd(LoopLinkObject *self, const char *name, const char *method)
+{
+    PyObject *callback;
+    PyObject *result;
+
+    if (!method) {
+        return call_and_drop(
+            PyObject_CallMethod(self->loop, name, "i", self->fd));
+    }
+    callback = PyObject_GetAttrString((PyObject *)self, method);
+    if (!callback) {
+        return -1;
+    }
+    result =
+        PyObject_CallMethod(self->loop, name, "iO", self->fd, callback);
+    Py_DECREF(callback);
+    return call_and_drop(result);
+}
+
+int
+loop_watch_writable(LoopLinkObject *self)
+{
+    return self->wants_write ? call_with_fd(self, "add_writer", "_on_writable")
+                             : call_with_fd(self, "remove_writer", NULL);
+}
+
+/* ---- the timer ---- */
+
+static void
+cancel_timer(LoopLinkObject *self)
+{
+    PyObject *timer = self->timer;
+
+    self->timer = NULL;
+    if (timer) {
+        if (call_and_drop(PyObject_CallMethod(timer, "cancel", NULL))) {
+            PyErr_WriteUnraisable((PyObject *)self);
+        }
+        Py_DECREF(timer);
+    }
+}
+
+int
+loop_arm(LoopLinkObject *self, int64_t at_ns)
+{
+    int64_t left;
+    PyObject *callback;
+
+    if (at_ns == SEQC_TIME_NEVER || self->closed
+        || (self->timer && self->timer_ns <= at_ns)) {
+        return 0;
+    }
+    cancel_timer(self);
+    callback = PyObject_GetAttrString((PyObject *)self, "_on_timer");
+    if (!callback) {
+        return -1;
+    }
+    left = at_ns - seqc_now_ns();
+    self->timer_ns = at_ns;
+    self->timer = PyObject_CallMethod(self->loop, "call_later", "dO",
+                                      left > 0 ? (double)left / 1e9 : 0.0,
+                                      callback);
+    Py_DECREF(callback);
+    return self->timer ? 0 : -1;
+}
+
+/* ---- connecting ---- */
+
+static int
+start_connect(LoopLinkObject *self)
+{
+    PyObject *coroutine =
+        PyObject_CallFunctionObjArgs(self->engine->connect, Py_None, NULL);
+    PyObject *callback = NULL;
+    int failed = -1;
+
+    if (!coroutine) {
+        return -1;
+    }
+    self->connect_task =
+        PyObject_CallMethod(self->loop, "create_task", "O", coroutine);
+    Py_DECREF(coroutine);
+    callback = PyObject_GetAttrString((PyObject *)self, "_on_connected");
+    if (self->connect_task && callback) {
+        failed = call_and_drop(PyObject_CallMethod(
+            self->connect_task, "add_done_callback", "O", callback));
+    }
+    Py_XDECREF(callback);
+    if (failed) {
+        Py_CLEAR(self->connect_task);
+    }
+    return failed;
+}
+
+int
+loop_connect(LoopLinkObject *self)
+{
+    if (self->connect_task || self->closed) {
+        return 0;
+    }
+    if (seqc_now_ns() < self->retry_ns) {
+        return loop_arm(self, self->retry_ns);
+    }
+    return start_connect(self);
+}
+
+static void
+back_off(LoopLinkObject *self)
+{
+    int64_t wait = BACKOFF_FIRST_NS;
+    int64_t now = seqc_now_ns();
+
+    for (int i = 0; i < self->failures && wait < BACKOFF_MAX_NS; i++) {
+        wait *= 2;
+    }
+    self->failures++;
+    self->retry_ns = now + wait / 2 + now % (wait / 2); /* jitter */
+}
+
+/* The raised exception says why there is no connection.  -1: it is not about
+ * the connection and stays raised. */
+static int
+take_refusal(LoopLinkObject *self)
+{
+    seqc_status status = engine_take_connect_error(self->engine);
+    PyObject *text;
+    const char *why;
+
+    if (status == SEQC_OK && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1;
+    }
+    if (status == SEQC_OK) { /* unexpected: callers see it as the cause */
+        Py_XSETREF(self->engine->last_error, PyErr_GetRaisedException());
+        status = SEQC_CONNECT;
+    }
+    back_off(self);
+    if (status == SEQC_AUTH) {
+        text = PyObject_Str(self->engine->last_error);
+        why = text ? PyUnicode_AsUTF8(text) : NULL;
+        PyErr_Clear();
+        seqc_link_refuse(&self->link, status, why ? why : "refused");
+        Py_XDECREF(text);
+    }
+    return 0;
+}
+
+static int
+take_connection(LoopLinkObject *self, int fd)
+{
+    if (self->closed || self->fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    if (seqc_link_up(&self->link, seqc_now_ns())) {
+        close(fd);
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->fd = fd;
+    self->failures = 0;
+    self->retry_ns = 0;
+    seqc_stats_add(&self->stats.reconnects, self->was_up);
+    self->was_up = true;
+    return call_with_fd(self, "add_reader", "_on_readable");
+}
+
+/* The connect task ended: with a descriptor, an exception, or cancelled (the
+ * loop is being shut down, or somebody cancels all tasks). */
+PyObject *
+loop_on_connected(LoopLinkObject *self, PyObject *task)
+{
+    PyObject *answer = PyObject_CallMethod(task, "result", NULL);
+    int failed = 0;
+    int fd;
+
+    Py_CLEAR(self->connect_task);
+    if (answer) {
+        fd = (int)PyLong_AsLong(answer);
+        Py_DECREF(answer);
+        failed = fd == -1 && PyErr_Occurred() ? -1
+                                              : take_connection(self, fd);
+    }
+    else if (PyErr_ExceptionMatches(
+                 self->engine->state->awaitable.cancelled_error)) {
+        PyErr_Clear();
+        back_off(self);
+    }
+    else {
+        failed = take_refusal(self);
+    }
+    if (failed || loop_finish_turn(self, true)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- the end ---- */
+
+void
+loop_drop_socket(LoopLinkObject *self)
+{
+    if (self->fd < 0) {
+        return;
+    }
+    if (!loop_is_closed(self->loop)
+        && (call_with_fd(self, "remove_reader", NULL)
+            || call_with_fd(self, "remove_writer", NULL))) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    close(self->fd);
+    self->fd = -1;
+    self->wants_write = false;
+}
+
+void
+loop_stop_waiting(LoopLinkObject *self)
+{
+    cancel_timer(self);
+    if (self->connect_task && !loop_is_closed(self->loop)
+        && call_and_drop(
+            PyObject_CallMethod(self->connect_task, "cancel", NULL))) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    loop_drop_socket(self);
+}
+
+/* Lets go of every awaitable without a word: their loop is gone. */
+static void
+drop_calls(LoopLinkObject *self)
+{
+    struct seqc_call *call = self->ready_head;
+
+    self->ready_head = self->ready_tail = NULL;
+    seqc_timers_fini(&self->timers);
+    seqc_link_close(&self->link);
+    for (int round = 0; round < 2; round++) {
+        while (call) {
+            struct seqc_call *next = call->next_done;
+            PyObject *owner = call->owner;
+            call->owner = NULL;
+            seqc_call_unref(call); /* the link's */
+            if (owner) {
+                seqc_call_unref(call); /* the holder's */
+                Py_DECREF(owner);
+            }
+            call = next;
+        }
+        call = seqc_link_take_done(&self->link);
+    }
+}
+
+static bool
+is_pending(const struct seqc_request *request)
+{
+    return request->state == SEQC_REQUEST_UNSENT
+        || request->state == SEQC_REQUEST_SENT
+        || request->state == SEQC_REQUEST_DELAYED;
+}
+
+/* Each call once, though a bulk has many requests in the lists. */
+static bool
+is_first_pending(const struct seqc_request *request)
+{
+    const struct seqc_request *first = &request->call->requests[0];
+
+    while (request > first) {
+        request--;
+        if (is_pending(request)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int
+visit_owners(const struct seqc_list *list, visitproc visit, void *arg)
+{
+    for (struct seqc_request *r = list->head; r; r = r->next) {
+        if (r->call->owner && is_first_pending(r)) {
+            Py_VISIT((PyObject *)r->call->owner);
+        }
+    }
+    return 0;
+}
+
+int
+loop_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    LoopLinkObject *self = (LoopLinkObject *)object;
+    int stop = 0;
+
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->engine);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->call_soon);
+    Py_VISIT(self->on_flush);
+    Py_VISIT(self->timer);
+    Py_VISIT(self->connect_task);
+    for (struct seqc_call *c = self->ready_head; c; c = c->next_done) {
+        Py_VISIT((PyObject *)c->owner);
+    }
+    stop = visit_owners(&self->link.unsent, visit, arg);
+    stop = stop ? stop : visit_owners(&self->link.sent, visit, arg);
+    return stop ? stop : visit_owners(&self->link.delayed, visit, arg);
+}
+
+int
+loop_clear(PyObject *object)
+{
+    LoopLinkObject *self = (LoopLinkObject *)object;
+
+    self->closed = true;
+    drop_calls(self);
+    Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->on_flush);
+    Py_CLEAR(self->timer);
+    Py_CLEAR(self->connect_task);
+    return 0;
+}
+
+void
+loop_dealloc(PyObject *object)
+{
+    LoopLinkObject *self = (LoopLinkObject *)object;
+    PyTypeObject *type = Py_TYPE(object);
+
+    PyObject_GC_UnTrack(object);
+    if (self->weakrefs) {
+        PyObject_ClearWeakRefs(object);
+    }
+    (void)loop_clear(object);
+    if (self->fd >= 0) {
+        close(self->fd);
+    }
+    if (self->engine) {
+        seqc_stats_merge(&self->engine->stats, &self->stats);
+    }
+    seqc_link_fini(&self->link);
+    seqc_free(self->input);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->engine);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* ---- finding it ---- */
+
+static LoopLinkObject *
+new_link(EngineObject *engine, PyObject *loop)
+{
+    PyTypeObject *type = engine->state->loop_link_type;
+    LoopLinkObject *self = (LoopLinkObject *)type->tp_alloc(type, 0);
+
+    if (!self) {
+        return NULL;
+    }
+    self->fd = -1;
+    self->engine = (EngineObject *)Py_NewRef((PyObject *)engine);
+    self->loop = Py_NewRef(loop);
+    seqc_timers_init(&self->timers);
+    self->input = seqc_malloc(INPUT_BYTES);
+    if (!self->input
+        || seqc_link_init(&self->link, engine->options, engine->regress,
+                          &self->stats)) {
+        Py_DECREF(self);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    self->call_soon = PyObject_GetAttrString(loop, "call_soon");
+    self->on_flush = PyObject_GetAttrString((PyObject *)self, "_on_flush");
+    if (!self->call_soon || !self->on_flush) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+/* Links of loops that were closed since: their descriptors go with them. */
+static int
+forget_closed_loops(EngineObject *engine)
+{
+    PyObject *keys = PyDict_Keys(engine->loops);
+    int failed = keys ? 0 : -1;
+
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(keys); i++) {
+        PyObject *loop = PyList_GET_ITEM(keys, i); // borrowed
+        if (loop_is_closed(loop)) {
+            PyObject *link = PyDict_GetItemWithError(engine->loops, loop);
+            if (link) { /* cuts link <-> awaitables of calls under way */
+                Py_INCREF(link);
+                (void)loop_clear(link);
+                failed = PyDict_DelItem(engine->loops, loop);
+                Py_DECREF(link);
+            }
+        }
+    }
+    Py_XDECREF(keys);
+    return failed;
+}
+
+LoopLinkObject *
+loop_link_of(EngineObject *engine, PyObject *loop)
+{
+    LoopLinkObject *link = (LoopLinkObject *)PyDict_GetItemWithError(
+        engine->loops, loop); // borrowed
+
+    if ((link && !link->closed) || PyErr_Occurred()) {
+        return link;
+    }
+    if (forget_closed_loops(engine)) {
+        return NULL;
+    }
+    link = new_link(engine, loop);
+    if (link && PyDict_SetItem(engine->loops, loop, (PyObject *)link)) {
+        Py_CLEAR(link);
+    }
+    Py_XDECREF(link);
+    return link;
+}
+
+/* `loop.remove_reader` here would delete the parent's registration. */
+void
+loop_after_fork(EngineObject *engine)
+{
+    PyObject *loop;
+    PyObject *object;
+    Py_ssize_t at = 0;
+
+    while (engine->loops && PyDict_Next(engine->loops, &at, &loop, &object)) {
+        LoopLinkObject *self = (LoopLinkObject *)object;
+        self->closed = true;
+        if (self->fd >= 0) {
+            close(self->fd);
+            self->fd = -1;
+        }
+    }
+}

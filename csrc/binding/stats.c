@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* What an engine tells about itself, and hands over when it is closed. */
+#include "binding/loop.h"
+
+#include <sys/socket.h>
+
+#include "core/alloc.h"
+
+static const char *const op_names[SEQC_OP_COUNT] = {
+    [SEQC_OP_GET] = "get",       [SEQC_OP_INCREASE] = "increase",
+    [SEQC_OP_RAISE] = "raise",   [SEQC_OP_DELETE] = "delete",
+    [SEQC_OP_MGET] = "get_many", [SEQC_OP_RAW] = "command",
+};
+
+const char engine_stats_doc[] =
+    "stats($self, /)\n--\n\n"
+    "Counters of all links, as a dict.";
+
+static int
+set_number(PyObject *dict, const char *name, unsigned long long value)
+{
+    PyObject *number = PyLong_FromUnsignedLongLong(value);
+    int failed = number ? PyDict_SetItemString(dict, name, number) : -1;
+
+    Py_XDECREF(number);
+    return failed;
+}
+
+static int
+set_seconds(PyObject *dict, const char *name, int64_t ns)
+{
+    PyObject *number = PyFloat_FromDouble((double)ns / 1e9);
+    int failed = number ? PyDict_SetItemString(dict, name, number) : -1;
+
+    Py_XDECREF(number);
+    return failed;
+}
+
+static PyObject *
+calls_dict(const struct seqc_stats *stats)
+{
+    PyObject *dict = PyDict_New();
+
+    for (int op = 0; dict && op < SEQC_OP_COUNT; op++) {
+        if (set_number(dict, op_names[op],
+                       seqc_stats_read(&stats->calls[op]))) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+/* By exception class; MemoryError and what ended well are not among them. */
+static PyObject *
+errors_dict(const struct seqc_stats *stats)
+{
+    PyObject *dict = PyDict_New();
+
+    for (int status = SEQC_CLOSED; dict && status < SEQC_STATUS_COUNT;
+         status++) {
+        if (set_number(dict, seqc_status_class((seqc_status)status),
+                       seqc_stats_read(&stats->errors[status]))) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+struct totals {
+    struct seqc_stats stats;
+    size_t in_flight;
+    size_t links;
+};
+
+static void
+add_links(EngineObject *engine, struct totals *totals)
+{
+    PyObject *loop;
+    PyObject *object;
+    Py_ssize_t at = 0;
+
+    for (size_t i = 0; i < engine->group_count; i++) {
+        const struct seqc_group *group = engine->groups[i];
+        seqc_stats_merge(&totals->stats, seqc_group_stats(group));
+        totals->in_flight += seqc_group_in_flight(group);
+        totals->links += seqc_group_is_up(group);
+    }
+    while (PyDict_Next(engine->loops, &at, &loop, &object)) {
+        LoopLinkObject *link = (LoopLinkObject *)object;
+        seqc_stats_merge(&totals->stats, &link->stats);
+        totals->in_flight += link->link.in_flight;
+        totals->links += link->link.up;
+    }
+}
+
+static int
+fill_stats(PyObject *dict, const struct totals *totals)
+{
+    const struct seqc_stats *stats = &totals->stats;
+    PyObject *calls = calls_dict(stats);
+    PyObject *errors = errors_dict(stats);
+    int failed = !calls || !errors
+        || PyDict_SetItemString(dict, "calls", calls)
+        || PyDict_SetItemString(dict, "errors", errors)
+        || set_number(dict, "in_flight", totals->in_flight)
+        || set_number(dict, "links", totals->links)
+        || set_number(dict, "reconnects", seqc_stats_read(&stats->reconnects))
+        || set_number(dict, "regressions",
+                      seqc_stats_read(&stats->regressions))
+        || set_number(dict, "bytes_out", seqc_stats_read(&stats->out_bytes))
+        || set_number(dict, "bytes_in", seqc_stats_read(&stats->in_bytes))
+        || set_number(dict, "latency_count",
+                      seqc_stats_latency_count(stats))
+        || set_seconds(dict, "latency_p50", seqc_stats_quantile(stats, 0.5))
+        || set_seconds(dict, "latency_p99", seqc_stats_quantile(stats, 0.99))
+        || set_seconds(dict, "latency_max", seqc_stats_quantile(stats, 1.0));
+
+    Py_XDECREF(calls);
+    Py_XDECREF(errors);
+    return failed ? -1 : 0;
+}
+
+PyObject *
+engine_stats(EngineObject *engine, PyObject *Py_UNUSED(ignored))
+{
+    struct totals *totals = seqc_calloc(1, sizeof *totals);
+    PyObject *dict = PyDict_New();
+
+    if (!totals || !dict) {
+        seqc_free(totals);
+        Py_XDECREF(dict);
+        return PyErr_NoMemory();
+    }
+    seqc_stats_merge(&totals->stats, &engine->stats);
+    add_links(engine, totals);
+    if (fill_stats(dict, totals)) {
+        Py_CLEAR(dict);
+    }
+    seqc_free(totals);
+    return dict;
+}
+
+const char engine_take_links_doc[] =
+    "take_links($self, /)\n--\n\n"
+    "Closes the engine for new calls of asyncio and returns the links of the "
+    "loops,\nfor each to be closed in its own.";
+
+PyObject *
+engine_take_links(EngineObject *engine, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *links = PyDict_Values(engine->loops);
+
+    if (links) {
+        engine->closed = true;
+        PyDict_Clear(engine->loops);
+    }
+    return links;
+}
+
+const char engine_let_go_doc[] =
+    "let_go($self, /)\n--\n\n"
+    "For a finalizer, which must not touch a loop: idle links are shut down, "
+    "their\nloops notice and drop them.";
+
+PyObject *
+engine_let_go(EngineObject *engine, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *loop;
+    PyObject *object;
+    Py_ssize_t at = 0;
+
+    while (PyDict_Next(engine->loops, &at, &loop, &object)) {
+        LoopLinkObject *self = (LoopLinkObject *)object;
+        bool idle = !self->link.sent.head && !self->link.unsent.head
+            && !self->link.delayed.head && !self->ready_head;
+        if (idle && self->fd >= 0) {
+            self->closed = true;
+            shutdown(self->fd, SHUT_RDWR);
+        }
+    }
+    Py_RETURN_NONE;
+}

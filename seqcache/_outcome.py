@@ -1,0 +1,194 @@
+"""The sentences of errors: what the C core knows of a failed call, told to a person.
+
+``csrc/binding/errors.c`` chooses the class by the table of statuses and calls these
+functions; nothing else turns a failure of the engine into an exception.
+"""
+
+from __future__ import annotations
+
+from . import errors
+from .errors import (
+    BulkError,
+    BusyError,
+    CallTimeout,
+    ClosedError,
+    ConnectError,
+    NotASequence,
+    OutcomeUnknown,
+    ProtocolError,
+    SeqCacheError,
+    SequenceOverflow,
+    SequenceRegressed,
+    ServerError,
+    UserIdError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Id = str | bytes | None
+
+_HINTS = {
+    "READONLY": "this is a replica: connect to the primary",
+    "LOADING": "the server reads its data from disk: try again in a while",
+    "OOM": "the server's memory is full: raise maxmemory, or free some",
+    "MISCONF": "the server cannot write to its disk",
+    "NOREPLICAS": "too few replicas are connected (min-replicas-to-write)",
+    "BUSY": "a script blocks the server",
+    "MOVED": "this server is part of a cluster",
+    "CLUSTERDOWN": "the cluster does not serve this key now",
+    "NOAUTH": "the server wants a password",
+    "WRONGPASS": "check the user name and the password",
+    "NOPERM": "the user's ACL lacks a right for this command or key",
+}
+
+
+def make(
+    class_name: str,
+    method: str,
+    where: str,
+    user_id: Id,
+    by: int,
+    executed: bool | None,
+    text: str | None,
+    cause_name: str,
+    last_error: BaseException | None,
+    timeout: float | None,
+) -> SeqCacheError | MemoryError:
+    """Build the exception of one request; the core chose the class."""
+    call = f"{method}({'' if user_id is None else repr(user_id)}) at {where}"
+    if class_name == "MemoryError":
+        return MemoryError(f"{call}: out of memory")
+    if class_name == "OutcomeUnknown":
+        return _unknown(call, user_id, by, text, cause_name, timeout)
+    if class_name == "ConnectError":
+        return _not_connected(call, text, last_error, timeout)
+    if class_name == "CallTimeout":
+        state = "no answer" if executed is None else "not sent"
+        return CallTimeout(f"{call}: {state} within {_span(timeout)}", executed=executed)
+    if class_name == "BusyError":
+        return BusyError(
+            f"{call}: max_pending commands were in flight for {_span(timeout)}",
+            hint="raise max_pending, or call less at once",
+        )
+    if class_name == "ClosedError":
+        return ClosedError(f"{call}: the cache was closed meanwhile", executed=executed)
+    return _refused(class_name, call, text or "", executed)
+
+
+def _span(timeout: float | None) -> str:
+    return "the time of the link" if timeout is None else f"{timeout:g} s"
+
+
+def _cause(text: str | None, cause_name: str, timeout: float | None) -> SeqCacheError:
+    if cause_name == "ProtocolError":
+        return ProtocolError(text or "the peer does not speak RESP")
+    if text and cause_name == "ConnectError":
+        return ConnectError(text)
+    return CallTimeout(text or f"no answer within {_span(timeout)}")
+
+
+def _unknown(
+    call: str,
+    user_id: Id,
+    by: int,
+    text: str | None,
+    cause_name: str,
+    timeout: float | None,
+) -> OutcomeUnknown:
+    cause = _cause(text, cause_name, timeout)
+    error = OutcomeUnknown(
+        f"{call}: sent, and it is not known whether it was counted: {cause}",
+        hint="do not repeat it blindly: it may count twice",
+        cause=cause,
+        user_id=user_id,
+        by=by,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _not_connected(
+    call: str, text: str | None, last_error: BaseException | None, timeout: float | None
+) -> ConnectError:
+    reason = text or (str(last_error) if last_error else "the link was lost")
+    error = ConnectError(f"{call}: no connection within {_span(timeout)}: {reason}")
+    error.__cause__ = last_error
+    return error
+
+
+def _refused(
+    class_name: str, call: str, text: str, executed: bool | None
+) -> SeqCacheError:
+    """What the server itself said no with."""
+    text = text.partition(" script: ")[0]  # Redis 7 appends where in the script
+    code = text.partition(" ")[0]
+    message = f"{call}: {text or class_name}"
+    if class_name == "NotASequence":
+        return NotASequence(
+            message,
+            executed=executed,
+            code=code,
+            hint="the key holds something else: another prefix, or `seqcache migrate`",
+        )
+    if class_name == "SequenceOverflow":
+        message = f"{call}: the sequence would pass 2**63 - 1"
+        return SequenceOverflow(message, executed=executed, code=code)
+    if class_name == "ServerError":
+        hint = _HINTS.get(code)
+        return ServerError(message, executed=executed, code=code, hint=hint)
+    cls: type[SeqCacheError] = getattr(errors, class_name)
+    return cls(message, executed=executed, hint=_HINTS.get(code))
+
+
+def bulk(
+    method: str, where: str, results: Sequence[int | BaseException]
+) -> BaseException:
+    """Build the error of a bulk call: one cause for all and nothing counted is
+    that error itself, anything else a BulkError with each id's outcome.
+    """
+    failed = [item for item in results if isinstance(item, BaseException)]
+    first = failed[0]
+    known = [isinstance(e, SeqCacheError) and e.executed is False for e in failed]
+    if len(failed) == len(results) and all(known) and len(set(map(_kind, failed))) == 1:
+        return first
+    reads = method == "get_seqs"
+    nothing = all(known) and (reads or len(failed) == len(results))
+    counted = len(results) - len(failed)
+    return BulkError(
+        f"{method} at {where}: {len(failed)} of {len(results)} ids failed, "
+        f"{counted} went well; the first failure: {first}",
+        executed=False if nothing else None,
+        results=list(results),
+    )
+
+
+def _kind(error: BaseException) -> tuple[type[BaseException], str | None]:
+    return type(error), getattr(error, "code", None)
+
+
+def closed(method: str, where: str) -> ClosedError:
+    """Build the error of a call on a closed cache; nothing was sent."""
+    return ClosedError(f"{method}() at {where}: the cache is closed", executed=False)
+
+
+def user_id(message: str) -> UserIdError:
+    """Build the error of an id that cannot be a key."""
+    return UserIdError(message)
+
+
+def overflow(name: str) -> SequenceOverflow:
+    """Build the error of an amount that no sequence can hold."""
+    return SequenceOverflow(f"{name} is more than 2**63 - 1")
+
+
+def regressed(method: str, user_id: Id, seen: int, got: int) -> SequenceRegressed:
+    """Build the error of a number below one that was given before."""
+    return SequenceRegressed(
+        f"{method}({user_id!r}) returned {got}, but {seen} was given before: "
+        "the server lost numbers",
+        hint="numbers may repeat now; raise_seq() lifts the sequence",
+        seen=seen,
+        got=got,
+    )

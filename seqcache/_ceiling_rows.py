@@ -5,7 +5,7 @@ No SQLAlchemy here: whoever keeps ceilings elsewhere speaks the same words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import CeilingError, SequenceOverflow
 
@@ -51,11 +51,15 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A committed block: numbers in (base, ceiling] belong to its grant id."""
+    """A committed block: numbers in (base, ceiling] belong to its grant id.
+
+    `skipped` is how many numbers of the block before may never be given out.
+    """
 
     base: int
     ceiling: int
     floor: int
+    skipped: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,25 @@ from .errors import CeilingError, ConfigError
 
 _T = TypeVar("_T")
 
+SQL_THREADS = 8
+"""How many transactions of one process run at once."""
+
 
 @dataclass(slots=True)
 class Work:
     """One transaction under way."""
 
     conn: Connection
+    write: bool = True
     epochs: dict[int, Any] = field(default_factory=dict)
 
 
 class Again(Exception):
     """Another transaction was faster; begin this one again."""
+
+
+class NeedsWrite(Exception):
+    """A transaction that was begun to read has to change something."""
 
 
 class SqlStore:
@@ -45,6 +53,9 @@ class SqlStore:
         self._engine = self._dialect.engine
         self._tables = Tables(tables)
         self._ready = False
+        # Writers of one SQLite file wait by polling, so that some starve: better
+        # that those of one process queue up.
+        self.threads = 1 if engine.dialect.name == "sqlite" else SQL_THREADS
         self._pid = os.getpid()
         self.name = engine.url.render_as_string(hide_password=True)
 
@@ -75,6 +86,8 @@ class SqlStore:
         return row
 
     def _set_state(self, tx: Work, epoch: int, old: str, new: str) -> None:
+        if not tx.write:
+            raise NeedsWrite
         table = self._tables.epoch
         tx.conn.execute(
             sa.update(table)
@@ -167,7 +180,7 @@ class SqlStore:
                 ensure_tables(conn, self._tables)
                 self._ready = True
             self._dialect.begin(conn, max(0.001, end - time.monotonic()), write)
-            done = work(Work(conn))
+            done = work(Work(conn, write))
             conn.commit()
             return done
 

@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 _drivers: WeakSet[BlockingDriver] = WeakSet()
 
-SQL_THREADS = 8
 SQL_SECONDS = 30.0
 """How long one transaction may take when the caller has no deadline."""
 
@@ -68,7 +67,7 @@ class BlockingDriver:
         self.store = store
         self.durable = durable
         self._clock = durable.clock
-        self._sql = Workers("seqcache-sql", SQL_THREADS)
+        self._sql = Workers("seqcache-sql", store.threads)
         self._jobs = Workers("seqcache-job", 1 << 30)
         self._reset()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Any, TypeVar
 
-from ._drive import SQL_SECONDS, SQL_THREADS
+from ._drive import SQL_SECONDS
 from ._durable import Durable, library_text
 from ._effects import (
     AsyncEngine,
@@ -45,7 +45,7 @@ class AsyncDriver:
         self.store = store
         self.durable = durable
         self._clock = durable.clock
-        self._sql = Workers("seqcache-sql", SQL_THREADS)
+        self._sql = Workers("seqcache-sql", store.threads)
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def aclose(self) -> None:

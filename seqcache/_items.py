@@ -89,13 +89,8 @@ class Call:
 
     def fail(self, n: int, error: SeqCacheError) -> None:
         """Item n ends with an error, or as unknown if it was sent before."""
-        before = self.unknown.get(n)
-        if (
-            before is not None
-            and error.executed is False
-            or error.executed is None
-            and self.items[n].op == INCR
-        ):
+        before, sent = n in self.unknown, error.executed is None
+        if (before and error.executed is False) or (sent and self.items[n].op == INCR):
             error = lost(self.items[n], error)
         self.results[n] = error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ._ceiling_rows import CAP, Extend, Grant, Owner, Raised, Take
@@ -40,6 +41,15 @@ class Takeovers(Epochs):
 
     token_ttl = 600
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._taking: set[bytes] = set()
+
+    def after_fork(self) -> None:
+        """In the child: the take-overs of the parent are not ours."""
+        super().after_fork()
+        self._taking.clear()
+
     # ------------------------------------------------------------------- TAKE
 
     def take(self, call: Call, token: str, wanted: dict[int, Any]) -> Step[bool]:
@@ -48,52 +58,69 @@ class Takeovers(Epochs):
         Items that got a number or an error are done; the others have to be sent
         again: False when it is better to pause before that. Raises `Fenced`.
         """
-        claims, progress = yield from self._claims(call, token, wanted)
+        # Callers of this process do not compete: the others come again later.
+        mine = {n: raw for n, raw in wanted.items() if self._reserve(call, n)}
+        if not mine:
+            return False
+        try:
+            refused = yield from self._take(call, token, mine)
+        finally:
+            self._taking.difference_update(call.items[n].key for n in mine)
+        if any(owner.verdict == "fenced" for owner in refused):
+            raise Fenced
+        for owner in {owner.epoch: owner for owner in refused}.values():
+            if owner.verdict == "wait":
+                call.stage = "fence"
+                yield from self.wait(owner.epoch, owner.lease)
+        return not any(owner.verdict == "again" for owner in refused)
+
+    def _reserve(self, call: Call, n: int) -> bool:
+        with self._lock:
+            free = call.items[n].key not in self._taking
+            self._taking.add(call.items[n].key)
+        return free
+
+    def _take(
+        self, call: Call, token: str, wanted: dict[int, Any]
+    ) -> Step[list[Owner]]:
+        """From OWNER to install; the owners that stand in the way of some items."""
+        claims, refused = yield from self._claims(call, token, wanted)
         if not claims:
-            return progress
+            return refused
         claims, link = yield from self._mark(call, token, claims)
         if not claims:
-            return False
+            return [Owner("again")]
         self.stats.takes += len(claims)
         try:
             outcomes = yield from self._grant(token, claims)
         except (TimeUp, CeilingError):
-            # Nobody shall have to wait for our markers to grow old.
-            drops = self._drops(call, token, claims)
-            yield Background(("drop", claims[0].nonce), lambda: _send(drops), 2.0)
+            yield self._withdraw(call, token, claims)
             raise
-        refused = yield from self._settle(call, token, claims, outcomes)
+        refused += yield from self._settle(call, token, claims, outcomes)
         granted = [claim for claim in claims if claim.grant is not None]
         if granted:
             call.stage = "link"
             yield from self._install(call, token, granted, link)
-        for owner in refused:
-            if owner.verdict == "fenced":
-                raise Fenced
-        yield from self._wait_for(call, refused)
-        return not any(owner.verdict == "again" for owner in refused)
+        return refused
 
     def _claims(
         self, call: Call, token: str, wanted: dict[int, Any]
-    ) -> Step[tuple[list[_Claim], bool]]:
-        """OWNER of every key; the items that may go on."""
-        first: dict[bytes, int] = {}
+    ) -> Step[tuple[list[_Claim], list[Owner]]]:
+        """OWNER of every key: the items that may go on, and the other owners."""
+        first: dict[bytes, int] = {}  # key -> its item
         for n, raw in wanted.items():
             value = counter(call.items[n], raw)
             if isinstance(value, SeqCacheError):
                 call.fail(n, value)
             else:
-                # An id named twice is taken once; its second item comes again.
-                first.setdefault(call.items[n].key, n)
+                first[call.items[n].key] = n
+        claims: list[_Claim] = []
         if not first:
-            return [], True
+            return claims, []
         call.stage = "sql"
         owners: list[Owner] = yield Sql("owners", (list(first), token))
-        claims: list[_Claim] = []
         for n, owner in zip(first.values(), owners, strict=True):
-            if owner.verdict == "fenced":
-                raise Fenced
-            if owner.verdict == "wait":
+            if owner.verdict in ("fenced", "wait"):
                 continue
             item = call.items[n]
             reads = item.op == GET or (item.op == RAISE and item.amount <= 0)
@@ -102,16 +129,7 @@ class Takeovers(Epochs):
                 continue
             nonce = f"{self.random.getrandbits(64):016x}"
             claims.append(_Claim(n, owner.gid, nonce))
-        waits = [owner for owner in owners if owner.verdict == "wait"]
-        if not claims:
-            yield from self._wait_for(call, waits)
-        return claims, True
-
-    def _wait_for(self, call: Call, owners: list[Owner]) -> Step[None]:
-        for owner in {owner.epoch: owner for owner in owners}.values():
-            if owner.verdict == "wait":
-                call.stage = "fence"
-                yield from self.wait(owner.epoch, owner.lease)
+        return claims, [one for one in owners if one.verdict in ("fenced", "wait")]
 
     def _mark(
         self, call: Call, token: str, claims: list[_Claim]
@@ -173,9 +191,7 @@ class Takeovers(Epochs):
         for claim, outcome in zip(claims, outcomes, strict=True):
             if isinstance(outcome, Grant):
                 claim.grant = outcome
-                assert claim.take is not None
-                # Numbers that were granted before and that nobody will be given.
-                self.stats.skipped += max(0, outcome.base - claim.take.at_least)
+                self.stats.skipped += outcome.skipped
                 continue
             failed.append(claim)
             if isinstance(outcome, SeqCacheError):
@@ -201,21 +217,31 @@ class Takeovers(Epochs):
             installs.append(
                 Fcall("seq_install", keys_of(item), (*args, issue, self.token_ttl))
             )
+        unsent: list[_Claim] = []
         replies: Replies = yield Fcalls(tuple(installs), link)
         for claim, answer in zip(claims, replies.values, strict=True):
             item = call.items[claim.n]
             if isinstance(answer, int):
                 call.results[claim.n] = answer
             elif isinstance(answer, SeqCacheError):
-                if answer.executed is not False:
-                    call.unknown[claim.n] = answer
-                    if not call.repeatable(claim.n):
-                        call.fail(claim.n, answer)
+                if answer.executed is False:
+                    unsent.append(claim)
+                    continue
+                call.unknown[claim.n] = answer
+                if not call.repeatable(claim.n):
+                    call.fail(claim.n, answer)
             elif answer[0] == b"same":
                 same = answer[2] == item.amount
                 call.results[claim.n] = answer[1] if same else conflict(item, answer[2])
             elif answer[0] == b"epoch":
                 self.doubt(token)
+        if unsent:
+            yield self._withdraw(call, token, unsent)
+
+    def _withdraw(self, call: Call, token: str, claims: list[_Claim]) -> Background:
+        """Nobody shall have to wait until our markers have grown old."""
+        drops = self._drops(call, token, claims)
+        return Background(("drop", claims[0].nonce), partial(_send, drops), 2.0)
 
     def _drops(self, call: Call, token: str, claims: list[_Claim]) -> tuple[Fcall, ...]:
         keys = [call.items[claim.n].key for claim in claims]

@@ -40,7 +40,7 @@ from ._ceiling_rows import (
     rolled_back,
     split_token,
 )
-from ._ceiling_sql import SqlStore, Work
+from ._ceiling_sql import NeedsWrite, SqlStore, Work
 from .errors import SequenceOverflow
 
 __all__ = [
@@ -137,7 +137,11 @@ class CeilingStore(SqlStore):
             rows = self._rows(tx, keys, lock=False)
             return [self._owner(tx, rows.get(key), token) for key in keys]
 
-        return self._run(work, timeout)
+        try:
+            # Most look at rows that are free: no reason to wait for a writer.
+            return self._run(work, timeout, write=False)
+        except NeedsWrite:
+            return self._run(work, timeout)
 
     def take(
         self, takes: Sequence[Take], token: str, timeout: float
@@ -242,7 +246,9 @@ class CeilingStore(SqlStore):
             new[take.key] = values
         else:
             old.append(values)
-        return Grant(base, values["ceiling"], values["tok_floor"])
+        used = 0 if row is None else max(row.base, min(take.at_least, ceiling))
+        skipped = max(0, ceiling - used)
+        return Grant(base, values["ceiling"], values["tok_floor"], skipped)
 
     def _extend(
         self, one: Extend, row: Any, epoch: int, changed: dict[bytes, dict[str, Any]]

@@ -111,6 +111,7 @@ class SocketEngine:
     def __init__(self, find: Callable[[], Address]) -> None:
         self.find = find
         self.lock = threading.Lock()
+        self.freed = threading.Condition(self.lock)
         self.free: list[Link] = []
         self.all: set[Link] = set()
         self.calls = 0
@@ -129,7 +130,7 @@ class SocketEngine:
                 link = self.acquire(end)
             except OSError as exc:
                 raise ConnectError(f"no link: {exc}") from exc
-        elif not self.reserve(link):
+        elif not self.reserve(link, end):
             gone = ConnectError("the link is gone", executed=False)
             return Replies([gone] * len(calls), None)
         assert isinstance(link, Link)
@@ -188,12 +189,14 @@ class SocketEngine:
             self.all.add(link)
         return link
 
-    def reserve(self, link: Hashable) -> bool:
-        """Take that very link, if it still lives and nobody uses it."""
+    def reserve(self, link: Hashable, end: float) -> bool:
+        """Take that very link once nobody uses it; False if it is gone."""
         with self.lock:
-            if link in self.free:
-                self.free.remove(link)  # type: ignore[arg-type]
-                return True
+            while link in self.all and time.monotonic() < end:
+                if link in self.free:
+                    self.free.remove(link)  # type: ignore[arg-type]
+                    return True
+                self.freed.wait(0.1)
         return False
 
     def release(self, link: Link) -> None:
@@ -201,6 +204,7 @@ class SocketEngine:
         with self.lock:
             if link in self.all:
                 self.free.append(link)
+                self.freed.notify_all()
             else:
                 link.sock.close()
 
@@ -217,7 +221,7 @@ class SocketEngine:
         except resp.RespError as exc:
             text = str(exc)
             if "Function" in text and "already exists" in text:
-                raise StartupError(f"a foreign library has our functions: {text}")
+                raise StartupError(f"a foreign library is in the way: {text}") from exc
             if "already exists" not in text and not text.startswith(
                 ("READONLY", "LOADING")
             ):

@@ -1,0 +1,442 @@
+"""Durable mode end to end, through the blocking driver and real servers."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos.client import DurableClient
+from chaos.functions import library
+from servers import Server
+
+from seqcache import _ceiling_admin as admin
+from seqcache.errors import (
+    BulkError,
+    CallTimeout,
+    CeilingError,
+    NotASequence,
+    OutcomeUnknown,
+    SeqCacheError,
+    SequenceOverflow,
+    StartupError,
+    TokenConflict,
+)
+
+CAP = 2**53 - 1
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The ceiling store of a test."""
+    return f"sqlite:///{tmp_path}/ceilings.db"
+
+
+@pytest.fixture
+def client_of(url: str) -> Iterator[Callable[..., DurableClient]]:
+    """Clients of a server, closed at the end."""
+    made: list[DurableClient] = []
+
+    def make(server: Server, **options: Any) -> DurableClient:
+        options.setdefault("step", 50)
+        options.setdefault("ceilings", url)
+        made.append(DurableClient(lambda: server.address, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def client(
+    client_of: Callable[..., DurableClient], durable_server: Server
+) -> DurableClient:
+    """A client with a step of fifty."""
+    return client_of(durable_server)
+
+
+def test_numbers_are_dense_over_many_blocks_and_prefetches(client):
+    assert [client.increase_seq("k") for _ in range(700)] == list(range(1, 701))
+    assert client.get_seq("k") == 700
+    assert client.durable.stats.skipped == 0
+
+
+def test_unknown_id_is_zero_and_leaves_nothing(client, durable_server):
+    assert client.get_seqs(["a", "b"]) == [0, 0]
+    assert client.raise_seq("c", 0) == 0
+    assert durable_server.admin("DBSIZE") == 0
+    assert list(admin.ls(client.store)) == []
+
+
+def test_blocks_larger_than_the_step_are_dense(client):
+    assert client.increase_seq("k", 120) == 120
+    assert client.increase_seq("k") == 121
+    assert client.increase_seq("k", 10_000) == 10_121
+    assert client.increase_seq("k", 7) == 10_128
+
+
+def test_bulk_takes_many_keys_in_one_transaction(client):
+    keys = [f"k{n}" for n in range(1500)]
+    client.get_seq("k")
+    before = client.store.stats.transactions
+    assert client.increase_seqs(keys) == [1] * 1500
+    assert client.store.stats.transactions - before == 2  # OWNER and TAKE
+    assert client.increase_seqs(keys) == [2] * 1500
+    assert client.get_seqs(keys[::-1]) == [2] * 1500
+    assert client.store.stats.transactions - before == 2
+
+
+def test_id_named_twice_increases_twice_and_with_a_token_once(client):
+    assert sorted(client.increase_seqs(["a", "a", "b", "a"])) == [1, 1, 2, 3]
+    assert client.increase_seqs(["a", "a", "b"], token="t") == [4, 4, 2]
+    assert client.increase_seqs(["a", "a", "b"], token="t") == [4, 4, 2]
+
+
+def test_token_gets_one_number_through_incidents(client, durable_server):
+    number = client.increase_seq("k", 3, token="t")
+    durable_server.admin("FUNCTION", "FLUSH")
+    assert client.increase_seq("k", 3, token="t") == number
+    durable_server.admin("DEBUG", "RELOAD")
+    assert client.increase_seq("k", 3, token="t") == number
+    assert client.increase_seq("k") > number
+    with pytest.raises(TokenConflict, match="counted 3"):
+        client.increase_seq("k", 1, token="t")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("FLUSHALL",),
+        ("DEL", "k"),
+        ("DEL", "sqc:m:{k}"),
+        ("DEL", "k", "sqc:m:{k}"),
+        ("SET", "k", "1"),
+        ("SET", "k", "999999"),
+        ("DEBUG", "RELOAD", "NOSAVE"),
+        ("FUNCTION", "FLUSH"),
+        ("SWAPDB", "0", "1"),
+    ],
+    ids=lambda fault: "-".join(fault),
+)
+def test_lost_or_changed_data_never_brings_a_number_back(client, durable_server, fault):
+    durable_server.admin("SAVE")
+    numbers = [client.increase_seq("k") for _ in range(10)]
+    durable_server.admin(*fault)
+    assert client.get_seq("k") >= numbers[-1]
+    numbers += [client.increase_seq("k") for _ in range(10)]
+    assert numbers == sorted(set(numbers))
+    assert client.raise_seq("k", 5) == numbers[-1]
+
+
+def test_plain_counter_is_adopted_at_its_value(client, durable_server):
+    durable_server.admin("SET", "k", "41")
+    durable_server.admin("SET", "r", "7")
+    assert client.increase_seq("k") == 42
+    assert client.get_seq("r") == 7
+    assert client.increase_seqs(["k", "r"]) == [43, 8]
+
+
+def test_migrated_counter_survives_its_loss_before_the_first_touch(
+    client, durable_server
+):
+    durable_server.admin("SET", "k", "41")
+    admin.adopt(client.store, [(b"k", 41)])
+    durable_server.admin("FLUSHALL")
+    assert client.increase_seq("k") == 42
+
+
+def test_foreign_value_is_no_sequence(client, durable_server):
+    durable_server.admin("SET", "text", "hello")
+    durable_server.admin("RPUSH", "list", "x")
+    for key in ("text", "list"):
+        with pytest.raises(NotASequence):
+            client.increase_seq(key)
+        with pytest.raises(NotASequence):
+            client.get_seq(key)
+    with pytest.raises(BulkError) as caught:
+        client.increase_seqs(["a", "text", "list", "b"])
+    first, text, lists, last = caught.value.results
+    assert (first, last) == (1, 1)
+    assert isinstance(text, NotASequence)
+    assert isinstance(lists, NotASequence)
+
+
+def test_raises_are_forward_only_around_the_ceiling(client):
+    assert client.raise_seq("k", 30) == 30
+    assert client.raise_seq("k", 10) == 30
+    assert client.increase_seq("k") == 31
+    assert client.raise_seq("k", 5000) == 5000
+    assert client.increase_seq("k") == 5001
+
+
+def test_numbers_end_at_2_to_the_53(client, durable_server):
+    assert client.raise_seq("k", CAP - 2) == CAP - 2
+    assert client.increase_seq("k") == CAP - 1
+    assert client.increase_seq("k") == CAP
+    for by in (1, 2, 2**52):
+        with pytest.raises(SequenceOverflow):
+            client.increase_seq("k", by)
+    assert client.get_seq("k") == CAP
+    with pytest.raises(SequenceOverflow):
+        client.raise_seq("k", CAP + 1)
+    durable_server.admin("SET", "plain", str(2**60))
+    with pytest.raises(SequenceOverflow):
+        client.get_seq("plain")
+
+
+def test_two_clients_of_one_server_share_its_epoch(client, client_of, durable_server):
+    other = client_of(durable_server)
+    numbers = [c.increase_seq("k") for _ in range(20) for c in (client, other)]
+    assert numbers == list(range(1, 41))
+    assert client.durable.belief.token == other.durable.belief.token
+
+
+def test_thirty_threads_and_an_empty_server(client, durable_server):
+    out: list[int] = []
+    errors: list[SeqCacheError] = []
+
+    def work() -> None:
+        for n in range(20):
+            if n == 10:
+                durable_server.admin("FLUSHALL")
+            try:
+                out.append(client.increase_seq("k"))
+            except SeqCacheError as exc:
+                errors.append(exc)
+
+    threads = [threading.Thread(target=work) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(out) == len(set(out)) == 600
+
+
+def test_prefixes_databases_and_deployments_share_a_store(client_of, make_server, url):
+    one = client_of(make_server(), deployment="one/0")
+    two = client_of(make_server(), deployment="two/0")
+    assert [c.increase_seq("k") for c in (one, two, one, two)] == [1, 1, 2, 2]
+
+
+def test_second_deployment_on_one_server_is_refused(client, client_of, durable_server):
+    client.increase_seq("k")
+    other = client_of(durable_server, deployment="other/0")
+    with pytest.raises(CeilingError) as caught:
+        other.increase_seq("k")
+    assert caught.value.reason == "rolled_back"
+    assert client.increase_seq("k") == 2
+
+
+def test_restored_store_is_refused_and_raised(client, client_of, tmp_path):
+    import shutil
+
+    for _ in range(10):
+        client.increase_seq("k")
+    client.close()
+    time.sleep(0.1)
+    shutil.copy(tmp_path / "ceilings.db", tmp_path / "backup.db")
+    again = client_of(client.test_server, step=50)
+    for _ in range(300):
+        again.increase_seq("k")
+    again.close()
+    restored = client_of(client.test_server, ceilings=f"sqlite:///{tmp_path}/backup.db")
+    restored.increase_seq("other")  # the epoch is known: only the cell tells
+    client.test_server.admin("FUNCTION", "FLUSH")
+    with pytest.raises(CeilingError, match="Redis has ceiling") as caught:
+        restored.increase_seq("k")
+    assert caught.value.reason == "rolled_back"
+    assert admin.raise_all(restored.store, 1000, [(b"k", 310)]) == 2
+    client.test_server.admin("FUNCTION", "FLUSH")
+    assert restored.increase_seq("k") > 1310
+
+
+@pytest.fixture(autouse=True)
+def _name_server(request: pytest.FixtureRequest) -> None:
+    if "client" in request.fixturenames:
+        made = request.getfixturevalue("client")
+        made.test_server = request.getfixturevalue("durable_server")
+
+
+def test_restart_waits_for_the_lease_and_goes_on(client_of, own_server):
+    client = client_of(own_server, fence_time=0.5)
+    numbers = [client.increase_seq("k") for _ in range(5)]
+    own_server.restart()
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        client.increase_seq("k")  # its link was cut
+    numbers.append(client.increase_seq("k"))
+    taken = time.monotonic() - began
+    assert 0.2 < taken < 1.5
+    assert numbers == sorted(set(numbers))
+    assert client.durable.stats.waits == 1
+
+
+def test_wait_that_outlasts_the_call_goes_on_for_the_next(client_of, own_server):
+    client = client_of(own_server, fence_time=1.5, timeout=0.4)
+    client.increase_seq("k")
+    own_server.restart()
+    began = time.monotonic()
+    reasons = []
+    while True:
+        try:
+            assert client.increase_seq("k") > 1
+            break
+        except (CeilingError, OutcomeUnknown) as exc:
+            reasons.append(getattr(exc, "reason", None))
+    assert "fence" in reasons
+    assert time.monotonic() - began < 1.05 * 1.5 + 0.05 + 1.0
+
+
+def test_fence_command_ends_the_wait(client_of, own_server):
+    client = client_of(own_server, fence_time=30.0, timeout=3.0)
+    client.increase_seq("k")
+    own_server.restart()
+    with pytest.raises(OutcomeUnknown):
+        client.increase_seq("k")
+    timer = threading.Timer(0.4, lambda: admin.fence(client.store))
+    timer.start()
+    assert client.increase_seq("k") > 1
+    timer.join()
+
+
+def test_without_lease_a_restart_costs_no_wait(client_of, own_server):
+    client = client_of(own_server, fence="connection")
+    client.increase_seq("k")
+    own_server.restart()
+    with pytest.raises(OutcomeUnknown):
+        client.increase_seq("k")
+    began = time.monotonic()
+    assert client.increase_seq("k") > 1
+    assert time.monotonic() - began < 1.0
+
+
+def test_lease_client_replaces_an_epoch_without_lease(client_of, durable_server):
+    loose = client_of(durable_server, fence="connection")
+    loose.increase_seq("k")
+    strict = client_of(durable_server)
+    strict.increase_seq("k")
+    assert strict.durable.belief.until < float("inf")
+    assert loose.increase_seq("k") > 0
+    assert loose.durable.belief.token == strict.durable.belief.token
+
+
+def test_lease_is_renewed_in_the_background_while_in_use(client_of, durable_server):
+    client = client_of(durable_server, fence_time=0.5)
+    end = time.monotonic() + 1.6
+    client.increase_seq("k")
+    waits = client.durable.stats.sql_waits
+    while time.monotonic() < end:
+        client.increase_seq("j")
+        time.sleep(0.005)
+    assert client.durable.stats.renewals >= 8
+    assert client.durable.stats.sql_waits - waits <= 1  # the first touch of j
+    assert client.durable.lease_age() > 0.2
+
+
+def test_steady_state_waits_for_no_sql(client):
+    for _ in range(10):
+        client.increase_seq("k")
+    before = client.durable.stats.sql_waits
+    for _ in range(3000):
+        client.increase_seq("k")
+        time.sleep(0.0002)
+    assert client.durable.stats.sql_waits == before
+    assert client.durable.stats.prefetches > 3
+
+
+def test_foreign_library_is_a_clear_error(client, durable_server):
+    text = library().replace("name=seqcache_v1", "name=somebody")
+    durable_server.admin("FUNCTION", "LOAD", text.replace("'seq_open'", "'seq_xopen'"))
+    with pytest.raises(StartupError, match="foreign library"):
+        client.increase_seq("k")
+
+
+def test_library_that_vanished_is_loaded_again(client, durable_server):
+    client.increase_seq("k")
+    durable_server.admin("FUNCTION", "FLUSH")
+    assert client.increase_seqs(["k", "j"])[1] == 1
+
+
+def test_out_of_memory_is_not_executed(client, durable_server):
+    from seqcache.errors import ServerError
+
+    number = client.increase_seq("k")
+    durable_server.admin("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(ServerError) as caught:
+        client.increase_seq("k")
+    assert (caught.value.code, caught.value.executed) == ("OOM", False)
+    assert client.get_seq("k") == number
+    durable_server.admin("CONFIG", "SET", "maxmemory", "0")
+    assert client.increase_seq("k") == number + 1
+
+
+def test_frozen_server_ends_calls_by_their_deadline(client_of, own_server):
+    client = client_of(own_server, timeout=0.4)
+    first = client.increase_seq("k")
+    own_server.pause()
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown) as caught:
+        client.increase_seq("k")
+    assert caught.value.executed is None
+    with pytest.raises(CallTimeout):
+        client.get_seq("k")
+    with pytest.raises(OutcomeUnknown):
+        client.increase_seq("k", token="t")
+    assert time.monotonic() - began < 2.0
+    own_server.resume()
+    number = client.increase_seq("k", token="t")
+    assert number > first
+    assert client.increase_seq("k", token="t") == number
+
+
+def test_retry_gap_repeats_and_never_gives_a_number_twice(client_of, own_server):
+    client = client_of(own_server, retry="gap", fence="connection", timeout=3.0)
+    numbers = [client.increase_seq("k") for _ in range(5)]
+    own_server.restart()
+    numbers += [client.increase_seq("k") for _ in range(5)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_store_that_is_away_is_named(client_of, own_server, tmp_path):
+    client = client_of(own_server, fence_time=0.5, timeout=0.5)
+    client.increase_seq("k")
+    (tmp_path / "ceilings.db").rename(tmp_path / "gone.db")
+    for end in ("-wal", "-shm"):
+        path = tmp_path / f"ceilings.db{end}"
+        if path.exists():
+            path.rename(tmp_path / f"gone.db{end}")
+    client.store._engine.dispose()
+    os.mkdir(tmp_path / "ceilings.db")
+    time.sleep(0.6)
+    with pytest.raises(CeilingError, match="ceilings.db") as caught:
+        client.increase_seq("k")
+    assert (caught.value.reason, caught.value.executed) == ("unavailable", False)
+    os.rmdir(tmp_path / "ceilings.db")
+    for end in ("", "-wal", "-shm"):
+        path = tmp_path / f"gone.db{end}"
+        if path.exists():
+            path.rename(tmp_path / f"ceilings.db{end}")
+    assert client.increase_seq("k") > 1
+
+
+def test_forked_child_counts_with_links_of_its_own(client):
+    numbers = [client.increase_seq("k") for _ in range(3)]
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        client.engine.all, client.engine.free = set(), []
+        got = [client.increase_seq("k") for _ in range(60)]
+        os.write(write, repr(got).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        child = eval(file.read())
+    os.waitpid(pid, 0)
+    numbers += [client.increase_seq("k") for _ in range(60)]
+    assert len(set(numbers + child)) == 123

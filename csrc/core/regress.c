@@ -250,8 +250,8 @@ seqc_regress_new(size_t max_entries)
         return NULL;
     }
     regress->sets_max = SETS_MIN;
-    while (regress->sets_max * WAYS < max_entries
-           && regress->sets_max <= SIZE_MAX / WAYS / 2) {
+    while (regress->sets_max * WAYS < max_entries &&
+           regress->sets_max <= SIZE_MAX / WAYS / 2) {
         regress->sets_max *= 2;
     }
     seqc_hash_seed_draw(&regress->seed);
@@ -301,6 +301,20 @@ void
 seqc_regress_unlock(struct seqc_regress *regress)
 {
     pthread_mutex_unlock(&regress->lock);
+}
+
+void
+seqc_regress_prefetch(const struct seqc_regress *regress, uint64_t hash)
+{
+#ifdef __GNUC__
+    const struct regress_set *set = find_set(regress->table, hash);
+
+    __builtin_prefetch(set->hashes);
+    __builtin_prefetch(set->values);
+#else
+    (void)regress;
+    (void)hash;
+#endif
 }
 
 int64_t

@@ -59,9 +59,8 @@ seqc_stats_latency_count(const struct seqc_stats *stats)
 int64_t
 seqc_stats_quantile(const struct seqc_stats *stats, double q)
 {
-    double rank = (double)seqc_stats_latency_count(stats) * (q < 0   ? 0
-                                                             : q > 1 ? 1
-                                                                     : q);
+    uint64_t count = seqc_stats_latency_count(stats);
+    double rank = (double)count * (q > 0 ? q : 0);
     double below = 0;
     int64_t found = 0;
 

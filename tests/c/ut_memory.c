@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/table.h"
+
 #include "ut_check.h"
 
 #define MANY 20000
@@ -321,9 +323,10 @@ pages_miss_nothing_while_the_store_changes(void)
     seqc_store_unref(store);
 }
 
-/* One page looks at a bounded part of a store that was large once. */
+/* One page returns a bounded part of a large store, and looks at a bounded
+ * part of one that was large once. */
 static void
-page_of_a_sparse_store_is_short(void)
+pages_are_short(void)
 {
     static unsigned char seen[4 * MANY];
     seqc_store *store = seqc_store_new();
@@ -336,6 +339,12 @@ page_of_a_sparse_store_is_short(void)
     for (size_t i = 0; i < 4 * MANY; i++) {
         increase(store, name(i), (int64_t)i + 1);
     }
+    CHECK(!seqc_store_page(store, &cursor, &page, SIZE_MAX));
+    size_t items = take_page(&page, seen);
+    CHECK(items > SEQC_STORE_PAGE_MAX / 2);
+    CHECK(items <= SEQC_STORE_PAGE_MAX + 64);
+    cursor = 0;
+    memset(seen, 0, sizeof seen);
     for (size_t i = 0; i < 4 * MANY; i++) {
         CHECK(i == 777 || delete_key(store, name(i)));
     }
@@ -490,6 +499,7 @@ arena_free(void *block)
     }
     memcpy(&size, (char *)block - ARENA_HEAD, sizeof size);
     void **list = &arena_free_lists[size_class(size + ARENA_HEAD)];
+    memset(block, 0xdd, size);
     memcpy(block, list, sizeof *list);
     *list = block;
 }
@@ -535,6 +545,124 @@ use_arena(void)
     seqc_alloc_use(&allocator);
 }
 
+/* Two keys of one hash, which no store of ours will ever see. */
+static void
+keys_of_one_hash_are_two(void)
+{
+    static const struct seqc_table_key a = {"seq:a", 5, 12345};
+    static const struct seqc_table_key b = {"seq:b", 5, 12345};
+    struct seqc_table table;
+
+    seqc_table_init(&table);
+    CHECK(!seqc_table_add(&table, &a, 1));
+    CHECK(!seqc_table_find(&table, &b));
+    CHECK(!seqc_table_add(&table, &b, 2));
+    CHECK(*seqc_table_find(&table, &a) == 1);
+    CHECK(*seqc_table_find(&table, &b) == 2);
+    CHECK(seqc_table_remove(&table, &a));
+    CHECK(!seqc_table_remove(&table, &a));
+    CHECK(*seqc_table_find(&table, &b) == 2);
+    seqc_table_fini(&table);
+}
+
+/* A run of used slots may go on at the start of the table. */
+static void
+keys_at_the_end_of_the_table_are_found_and_walked(void)
+{
+    struct seqc_table table;
+    struct seqc_buf page;
+    struct seqc_table_walk walk = {&page, 100, 100, 0};
+    char bytes[] = "0";
+
+    seqc_table_init(&table);
+    seqc_buf_init(&page);
+    for (uint64_t i = 0; i < 9; i++, bytes[0]++) {
+        struct seqc_table_key key = {bytes, 1, UINT64_MAX - i};
+        CHECK(!seqc_table_add(&table, &key, (int64_t)i));
+        CHECK(*seqc_table_find(&table, &key) == (int64_t)i);
+    }
+    CHECK(!seqc_table_walk_on(&table, &walk));
+    CHECK(walk.place == 0 && walk.items_left == 100 - 9);
+    seqc_buf_fini(&page);
+    seqc_table_fini(&table);
+}
+
+static seqc_store *forked_store;
+static long forks;
+static int check_after_fork(seqc_store *store);
+
+/* As if another thread forked at this moment: the child has a lock that is
+ * held, and a change half made. */
+static void
+fork_and_check(void)
+{
+    seqc_store *store = forked_store;
+    int status;
+
+    if (!store || forks++ % 8) {
+        return;
+    }
+    forked_store = NULL;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        _exit(check_after_fork(store));
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    forked_store = store;
+}
+
+static void *
+forking_malloc(size_t size)
+{
+    fork_and_check();
+    return malloc(size);
+}
+
+static void *
+forking_calloc(size_t count, size_t size)
+{
+    fork_and_check();
+    return calloc(count, size);
+}
+
+static void
+forking_free(void *block)
+{
+    fork_and_check();
+    free(block);
+    fork_and_check(); /* nothing may use the block any more */
+}
+
+/* Every allocation of a change is made with the lock held. */
+static void
+fork_within_a_change_leaves_a_whole_store(void)
+{
+    static const struct seqc_allocator allocator = {
+        forking_malloc,
+        forking_calloc,
+        realloc,
+        forking_free,
+    };
+    seqc_alloc_use(&allocator);
+    seqc_store *store = seqc_store_new();
+
+    for (size_t i = 0; i < 2000; i += 2) {
+        increase(store, name(i), 7);
+    }
+    forked_store = store;
+    for (size_t i = 1; i < 600; i += 2) {
+        increase(store, name(i), 1);
+        if (i % 4 == 1) {
+            delete_key(store, name(i));
+        }
+    }
+    forked_store = NULL;
+    CHECK(forks > 400);
+    seqc_store_unref(store);
+}
+
 struct hammer {
     seqc_store *store;
     atomic_bool stop;
@@ -570,9 +698,13 @@ check_after_fork(seqc_store *store)
     do {
         CHECK(!seqc_store_page(store, &cursor, &page, 1000));
         while (seqc_store_page_next(&page, &item)) {
+            int64_t seq;
+            seqc_store_get(store, item.key, item.key_len, &seq);
+            CHECK(seq > 0 && seq == item.seq);
             items++;
         }
     } while (cursor);
+    seqc_buf_fini(&page);
     CHECK(items == seqc_store_count(store));
     for (size_t i = 0; i < 2000; i += 2) {
         CHECK(get(store, name(i)) == 7);
@@ -631,10 +763,13 @@ main(void)
     RUN(pages_return_each_key_once);
     RUN(page_of_an_empty_store_is_the_end);
     RUN(pages_miss_nothing_while_the_store_changes);
-    RUN(page_of_a_sparse_store_is_short);
+    RUN(pages_are_short);
     RUN(order_differs_from_store_to_store);
     RUN(references_keep_the_store);
     RUN(nth_allocation_fails_and_nothing_changes);
+    RUN(keys_of_one_hash_are_two);
+    RUN(keys_at_the_end_of_the_table_are_found_and_walked);
+    RUN(fork_within_a_change_leaves_a_whole_store);
     RUN(fork_during_writes_leaves_a_whole_store);
     return ut_finish();
 }

@@ -39,6 +39,8 @@ write_keys(void *argument)
         CHECK(!seqc_store_increase(store, text, len, 1, &seq));
         CHECK(seq > last[i % SHARED]);
         last[i % SHARED] = seq;
+        seqc_store_get(store, text, len, &seq);
+        CHECK(seq >= last[i % SHARED]);
         len = write_name(text, sizeof text, "own", i * THREADS + thread);
         CHECK(!seqc_store_raise(store, text, len, 9, &seq));
         CHECK(seq == 9);

@@ -20,6 +20,11 @@ take_text(struct module_state *state, PyObject *object, struct user_id *id)
         id->len = PyBytes_GET_SIZE(object);
         return 0;
     }
+    if (PyUnicode_IS_COMPACT_ASCII(object)) { /* its bytes are its UTF-8 */
+        id->data = PyUnicode_DATA(object);
+        id->len = PyUnicode_GET_LENGTH(object);
+        return 0;
+    }
     id->data = PyUnicode_AsUTF8AndSize(object, &id->len);
     if (id->data) {
         return 0;

@@ -299,6 +299,9 @@ pop_sent(struct seqc_link *link)
 
     seqc_list_remove(&link->sent, head);
     link->in_flight -= head->span;
+    if (link->regress && link->sent.head) {
+        seqc_regress_prefetch(link->regress, link->sent.head->hash);
+    }
     return head;
 }
 

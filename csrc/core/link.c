@@ -31,11 +31,25 @@ seqc_link_fini(struct seqc_link *link)
     seqc_buf_fini(&link->out);
 }
 
+/* Here, where the keys are still in the cache. */
+static void
+hash_keys(const struct seqc_link *link, struct seqc_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i++) {
+        struct seqc_request *request = &call->requests[i];
+        request->hash = seqc_regress_hash(link->regress, request->key,
+                                          request->key_len);
+    }
+}
+
 void
 seqc_link_submit(struct seqc_link *link, struct seqc_call *call)
 {
     seqc_call_ref(call);
     call->waiting = call->count;
+    if (link->regress) {
+        hash_keys(link, call);
+    }
     for (uint32_t i = 0; i < call->count; i += call->requests[i].span) {
         struct seqc_request *request = &call->requests[i];
         seqc_stats_add(&link->stats->calls[request->op], 1);
@@ -70,8 +84,6 @@ capture_floor(struct seqc_link *link, struct seqc_request *request)
 {
     for (uint32_t i = 0; i < request->span; i++) {
         struct seqc_request *element = &request[i];
-        element->hash =
-            seqc_regress_hash(link->regress, element->key, element->key_len);
         element->floor = link->deletes
             ? SEQC_REGRESS_UNKNOWN
             : seqc_regress_floor(link->regress, element->hash);
@@ -93,6 +105,9 @@ encode_next(struct seqc_link *link)
         return status;
     }
     if (link->regress && request->op != SEQC_OP_RAW) {
+        if (request->next) {
+            seqc_regress_prefetch(link->regress, request->next->hash);
+        }
         capture_floor(link, request);
     }
     if (request->op == SEQC_OP_RAISE) {

@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEQC_REGRESS_ENTRIES 65536 /* default of max_entries; 16 bytes each   \
-                                    */
+#define SEQC_REGRESS_ENTRIES                                                  \
+    65536 /* default of max_entries; 16 bytes each                            \
+           */
 #define SEQC_REGRESS_UNKNOWN INT64_MIN
 
 /* The secret of a hash.  Drawn per object, so that nobody outside can choose
@@ -45,6 +46,10 @@ uint64_t seqc_regress_hash(const struct seqc_regress *regress,
 /* A leaf mutex (rank: last) around any number of the calls below. */
 void seqc_regress_lock(struct seqc_regress *regress);
 void seqc_regress_unlock(struct seqc_regress *regress);
+
+/* Brings the entry of `hash` closer, for a call that comes soon.  Needs the
+ * lock. */
+void seqc_regress_prefetch(const struct seqc_regress *regress, uint64_t hash);
 
 /* The following need the lock and never fail; without memory to grow, older
  * entries are replaced earlier. */

@@ -68,6 +68,9 @@ class Table:
         other = results.fastest(others)
         ratio = results.ratio(ours, other) if other else None
         value = ratio.value if ratio else None
+        is_whole = all(results.was_asked(each) for each in others)
+        notes = [results.error(ours), ratio.note if ratio else None]
+        notes.append(self.absent(others) if value is not None else None)
         return Row(
             number,
             what,
@@ -75,9 +78,14 @@ class Table:
             count(results.median(ours, "ops")),
             f"{other.client} {count(results.median(other, 'ops'))}" if other else "",
             value,
-            judge(value, goal, at_most=False),
-            results.error(ours) or (ratio.note if ratio else ""),
+            judge(value, goal, at_most=False) if is_whole else "",
+            "; ".join(note for note in notes if note),
         )
+
+    def absent(self, others: list[Point]) -> str:
+        """Return the note that names the clients a comparison had to do without."""
+        lacking = [p.client for p in others if self._results.median(p, "ops") is None]
+        return f"without {', '.join(lacking)}" if lacking else ""
 
     def bounded(
         self,
@@ -93,7 +101,8 @@ class Table:
     ) -> Row:
         """Return the row "our ``name`` is at most (or at least) ``goal``"."""
         results = self._results
-        value = results.median(ours, name)
+        judged = results.cost(ours) if name == "cpu_us" else None
+        value = judged.value if judged else results.median(ours, name)
         against = results.median(other, name) if other else None
         ratio = None
         if value and against:
@@ -106,7 +115,7 @@ class Table:
             f"{other.client} {show(against)}" if other and against is not None else "",
             ratio,
             judge(value, goal, not at_least),
-            results.error(ours) or "",
+            results.error(ours) or (judged.note if judged else ""),
         )
 
     def asyncio_rows(self) -> Iterable[Row]:

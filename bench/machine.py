@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import subprocess
 import sysconfig
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from bench import peers
 
+HERE = Path(__file__).resolve().parent
 MISSING = "not installed"
 PACKAGES = (
     "seqcache",
@@ -40,6 +42,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def revision() -> str:
+    """Return the commit that is measured, marked when the sources differ from it."""
+    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return "unknown"  # no git here: a source release
+    return ran.stdout.strip() or "unknown"
+
+
 def processor() -> str:
     """Return the model of the processor as the system names it."""
     try:
@@ -65,6 +77,7 @@ def describe(server_version: str) -> dict[str, Any]:
     name = f"{platform.python_implementation()} {platform.python_version()}"
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "revision": revision(),
         "python": f"{name}, {'PGO' if is_optimized() else 'no PGO'}",
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor(),

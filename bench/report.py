@@ -136,7 +136,8 @@ def conditions(about: dict[str, Any]) -> list[str]:
     installed = ", ".join(f"{name} {ver}" for name, ver in about["versions"].items())
     lines = [
         f"{about['date']}; {about['cores']} cores, {about['processor']}; "
-        f"{about['system']}; {about['python']}; {about['server']}",
+        f"{about['system']}; {about['python']}; {about['server']}; "
+        f"seqcache at {about['revision']}",
         installed,
         f"{about['rounds']} rounds of {about['seconds']} s, {about['loop']} loop, "
         f"cores {about['pin']}, seed {about['seed']}; "

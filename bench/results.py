@@ -11,11 +11,12 @@ from bench.task import Point
 
 SAME = 0.6  # share of looks from which a round counts as "on one core"
 ENOUGH = 2  # rounds in one placement that make a median
+ONE_CORE, ANY_CORE = "on one core", "cores as they fell"
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """One client over another: ``value`` judges, ``note`` says what was compared."""
+class Judged:
+    """A number that is judged; ``note`` says which rounds it is made of."""
 
     value: float
     note: str = ""
@@ -59,13 +60,27 @@ class Results:
             return None
         return record.errors[-1]
 
-    def on_one_core(self, point: Point) -> list[float]:
-        """Return the rates of the rounds that shared a core with the server."""
+    def on_one_core(self, point: Point, name: str = "ops") -> list[float]:
+        """Return a number of the rounds that shared a core with the server."""
         record = self._by_point.get(point)
         runs = record.runs if record else []
-        return [run["ops"] for run in runs if (run.get("same_core") or 0) >= SAME]
+        return [run[name] for run in runs if (run.get("same_core") or 0) >= SAME]
 
-    def ratio(self, ours: Point, theirs: Point) -> Ratio | None:
+    def was_asked(self, point: Point) -> bool:
+        """Return whether this run tried to measure the point."""
+        return point in self._by_point
+
+    def cost(self, point: Point) -> Judged | None:
+        """Return the median CPU a call; of a single call, on one core if it can be."""
+        value = self.median(point, "cpu_us")
+        if value is None or point.load > 1:
+            return None if value is None else Judged(value)
+        shared = self.on_one_core(point, "cpu_us")
+        if len(shared) >= ENOUGH:
+            return Judged(statistics.median(shared), ONE_CORE)
+        return Judged(value, ANY_CORE)
+
+    def ratio(self, ours: Point, theirs: Point) -> Judged | None:
         """Return our rate over theirs, medians.
 
         With one call in flight, where placement decides, the rounds on one core are
@@ -75,12 +90,12 @@ class Results:
         if mine is None or other is None or not other:
             return None
         if ours.load > 1:
-            return Ratio(mine / other)
+            return Judged(mine / other)
         pair = self.on_one_core(ours), self.on_one_core(theirs)
         if min(len(each) for each in pair) >= ENOUGH:
             left, right = (statistics.median(each) for each in pair)
-            return Ratio(left / right, "on one core")
-        return Ratio(mine / other, "cores as they fell")
+            return Judged(left / right, ONE_CORE)
+        return Judged(mine / other, ANY_CORE)
 
     def fastest(self, points: list[Point]) -> Point | None:
         """Return the point with the highest median rate."""

@@ -25,7 +25,6 @@ struct awaitable_state {
     PyTypeObject *hook_type;        /* from awaitable_setup_type on */
     bool ready;                     /* asyncio has been imported */
     bool plain;                     /* hand out loop.create_future() instead */
-    bool test_direct;               /* _TestAwaitable wakes tasks directly */
     PyTypeObject *task_type;        /* the C Task */
     const PyMethodDef *task_wakeup; /* what it waits with; static, once seen */
     PyObject *done_future;          /* finished; handed to every wake-up */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* `_TestAwaitable`: an awaitable that Python can make and finish, so that the
    interpreter's own tests of futures run on it.  Private to our tests.  Its
-   static methods hand the functions of awaitable.h to Python as they are. */
+   class methods hand the functions of awaitable.h to Python as they are.  In a
+   subclass with `_direct = True`, set_result wakes a task at once where it
+   may. */
 #include "binding/awaitable_object.h"
 
 #define STATE_NAME "seqcache._native._TestAwaitable._state"
@@ -72,11 +74,13 @@ test_init(PyObject *object, PyObject *args, PyObject *kwargs)
 static int
 may_wake(AwaitableObject *self)
 {
+    PyObject *flag = PyObject_GetAttrString((PyObject *)self, "_direct");
     PyObject *task;
     int debug;
 
-    if (!self->state->test_direct) {
-        return 0;
+    Py_XDECREF(flag);
+    if (flag != Py_True) {
+        return flag ? 0 : -1;
     }
     debug = awaitable_loop_is_debug(self->loop);
     if (debug != 0) {
@@ -326,18 +330,6 @@ test_set_plain(PyObject *type, PyObject *value)
     return PyBool_FromLong(before);
 }
 
-static PyObject *
-test_set_direct(PyObject *type, PyObject *value)
-{
-    struct awaitable_state *state = find_state(type);
-
-    if (!state) {
-        return NULL;
-    }
-    state->test_direct = value == Py_True;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef test_methods[] = {
     {"set_result", test_set_result, METH_O, "As asyncio.Future's."},
     {"set_exception", test_set_exception, METH_O, "As asyncio.Future's."},
@@ -370,10 +362,6 @@ static PyMethodDef test_methods[] = {
      test_set_plain,
      METH_O | METH_CLASS,
      "set_plain(bool | None): hand out plain futures; what was before."},
-    {"set_direct",
-     test_set_direct,
-     METH_O | METH_CLASS,
-     "set_direct(bool): set_result wakes a task at once where it may."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -403,7 +391,8 @@ awaitable_setup_test_type(PyObject *module, struct awaitable_state *state)
             module, &test_spec, (PyObject *)state->type);
     }
     state->test_type = (PyTypeObject *)type;
-    if (!type || PyObject_SetAttrString(type, "_state_capsule", capsule) < 0) {
+    if (!type || PyObject_SetAttrString(type, "_state_capsule", capsule) < 0 ||
+        PyObject_SetAttrString(type, "_direct", Py_False) < 0) {
         Py_XDECREF(capsule);
         return -1;
     }

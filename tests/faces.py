@@ -96,7 +96,7 @@ class Handle:
         """A view with another prefix, wrapped the same way."""
         return Handle(self.face, self.call("namespace", prefix))
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Any:
         """The cache's statistics."""
         return self.call("stats")
 

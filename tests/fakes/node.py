@@ -190,7 +190,7 @@ class Connection:
             while not self.closed.is_set():
                 self.node.may_read.wait()
                 chunk = self.sock.recv(65536)
-                if not chunk:
+                if not chunk or self.closed.is_set():
                     break
                 buffer += chunk
                 for args in wire.parse_commands(buffer):

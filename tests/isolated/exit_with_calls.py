@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from helper import SERVER_PID, URL, thaw
 
@@ -40,8 +41,11 @@ asyncio.run(main())
 import asyncio
 loop = asyncio.new_event_loop()
 cache = loop.run_until_complete(seqcache.acache(URL))
-loop.run_until_complete(cache.increase_seq("a"))
-cache.increase_seq
+async def use():
+    await cache.increase_seq("a")
+    freeze()
+    cache.increase_seq("a")
+loop.run_until_complete(use())
 loop.close()
 """,
     "memory": """
@@ -68,7 +72,7 @@ for name, body in ENDINGS.items():
         capture_output=True,
         text=True,
         timeout=20,
-        cwd=sys.path[0],
+        cwd=Path(__file__).parent,
     )
     thaw()
     assert done.returncode == 0, (name, done)

@@ -10,11 +10,20 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import resp  # noqa: E402
+
 URL = sys.argv[1]
 SERVER_PID = int(sys.argv[2])
+
+
+def admin(*args: bytes | str | int) -> Any:
+    """Ask the server, not through the code under test."""
+    port = int(URL.rpartition(":")[2].partition("/")[0])
+    return resp.command(("127.0.0.1", port), *args)
 
 
 def freeze() -> None:

@@ -2,13 +2,11 @@
 
 import asyncio
 
-import resp
-from helper import URL, assert_flat
+from helper import URL, admin, assert_flat
 
 import seqcache
 
-port = int(URL.rpartition(":")[2].partition("/")[0])
-resp.command(("127.0.0.1", port), "RPUSH", "seq:list", "x")
+admin("RPUSH", "seq:list", "x")
 IDS = [f"user-{n}" for n in range(1000)]
 
 

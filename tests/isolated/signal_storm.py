@@ -69,4 +69,4 @@ with seqcache.cache(URL, timeout=20) as cache:
     assert all(SPAN < value <= SPAN + top for value in got)
     assert len(got) <= top <= len(got) + torn
     assert sorted(others) == list(range(2 * SPAN + 1, 2 * SPAN + 1 + len(others)))
-    assert cache.stats()["reconnects"] == 0
+    assert cache.stats().reconnects == 0

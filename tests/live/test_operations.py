@@ -160,9 +160,22 @@ def test_stats_count_what_happened(cache):
     cache.increase_seq("alice")
     cache.get_seq("alice")
     stats = cache.stats()
-    assert stats["calls"] >= 2
-    assert stats["errors"] == 0
-    assert stats["in_flight"] == 0
+    assert sum(stats.calls.values()) == 2
+    assert sum(stats.errors.values()) == 0
+    assert stats.in_flight == 0
+    assert stats.latency_count == 2
+    assert 0 <= stats.latency_p50 <= stats.latency_p99 <= stats.latency_max < 5
+
+
+def test_stats_count_errors_and_bytes(server, live_cache):
+    server.admin("RPUSH", "seq:list", "x")
+    with pytest.raises(seqcache.NotASequence):
+        live_cache.increase_seq("list")
+    stats = live_cache.stats()
+    assert stats.errors["NotASequence"] == 1
+    assert stats.bytes_out > 20
+    assert stats.bytes_in > 20
+    assert stats.links == 1
 
 
 def test_repr_names_no_secret(live_face):

@@ -75,5 +75,5 @@ def test_nothing_is_left_pending_after_all_is_done(net_face, node):
     for _ in range(3):
         cache.start_all("increase_seq", [("alice",)] * 30)
         cache.increase_seqs(["alice"] * 30)
-    assert cache.stats()["in_flight"] == 0
+    assert cache.stats().in_flight == 0
     assert cache.get_seq("alice") == 180

@@ -159,9 +159,9 @@ def test_out_of_memory_is_told_and_passes(own_server, net_face):
     assert cache.increase_seq("alice") == 1
 
 
-def test_failing_snapshots_are_misconf(own_server, net_face):
+def test_failing_snapshots_are_misconf(make_server, net_face):
+    own_server = make_server("--dbfilename", "blocked.rdb")
     (own_server.dir / "blocked.rdb").mkdir()
-    own_server.admin("CONFIG", "SET", "dbfilename", "blocked.rdb")
     own_server.admin("CONFIG", "SET", "save", "1 1")
     cache = net_face.open(own_server.url)
     cache.increase_seq("alice")

@@ -93,7 +93,7 @@ def test_warn_is_the_default_it_logs_counts_and_returns(server, live_cache, capl
     assert record.levelno == logging.WARNING
     assert "10" in record.getMessage()
     assert "4" in record.getMessage()
-    assert live_cache.stats()["regressions"] == 1
+    assert live_cache.stats().regressions == 1
 
 
 def test_off_says_nothing(server, live_face, caplog):

@@ -94,8 +94,8 @@ def test_socket_buffers_full_unsent_calls_are_never_counted(net_face, node):
     assert isinstance(error, seqcache.BulkError), error
     unsent = [
         uid
-        for uid, e in zip(ids, error.results, strict=True)
-        if not e.executed and e.executed is not None
+        for uid, result in zip(ids, error.results, strict=True)
+        if not isinstance(result, int) and result.executed is False
     ]
     assert unsent
     node.clear()
@@ -117,10 +117,13 @@ def test_unsent_part_of_a_bulk_continues_on_the_next_link(net_face, node):
         cache.increase_seqs(ids)
     results = caught.value.results
     applied = node.applied
-    assert results[:99] == [1] * 99
     assert results[-1] == 1
     for uid, result in zip(ids, results, strict=True):
-        assert applied[f"seq:{uid}"] == (1 if result == 1 else 0)
+        # A reset also takes answers that were already on their way.
+        assert result == 1 or isinstance(result, seqcache.OutcomeUnknown)
+        assert result != 1 or applied[f"seq:{uid}"] == 1
+    assert max(applied.values()) == 1
+    assert sum(applied.values()) >= len(ids) // 2
 
 
 def test_link_down_in_the_handshake_counts_nothing(net_face, node):

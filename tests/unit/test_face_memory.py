@@ -14,36 +14,42 @@ import seqcache
 MAX = 2**63 - 1
 
 
+@pytest.fixture
+def store_url(request) -> str:
+    """A named store that no other test has: they live as long as the process."""
+    return "memory://" + "".join(c if c.isalnum() else "-" for c in request.node.name)
+
+
 def test_without_a_name_each_cache_is_a_store_of_its_own(memory_face):
     with memory_face.open("memory://") as one, memory_face.open("memory://") as two:
         one.increase_seq("alice", 5)
         assert two.get_seq("alice") == 0
 
 
-def test_one_name_is_one_store(memory_face):
-    one = memory_face.open("memory://shared-name")
-    two = memory_face.open("memory://shared-name")
-    other = memory_face.open("memory://other-name")
+def test_one_name_is_one_store(memory_face, store_url):
+    one = memory_face.open(store_url)
+    two = memory_face.open(store_url)
+    other = memory_face.open(store_url + "-other")
     assert one.increase_seq("alice") == 1
     assert two.increase_seq("alice") == 2
     assert one.get_seq("alice") == 2
     assert other.get_seq("alice") == 0
 
 
-def test_both_faces_share_a_named_store():
+def test_both_faces_share_a_named_store(store_url):
     async def use():
-        async with seqcache.acache("memory://both-faces") as cache:
+        async with seqcache.acache(store_url) as cache:
             return await cache.increase_seq("alice")
 
-    with seqcache.cache("memory://both-faces") as cache:
+    with seqcache.cache(store_url) as cache:
         assert cache.increase_seq("alice") == 1
         assert asyncio.run(use()) == 2
         assert cache.increase_seq("alice") == 3
 
 
-def test_prefixes_are_apart_in_one_store(memory_face):
-    one = memory_face.open("memory://prefixes", prefix="a:")
-    two = memory_face.open("memory://prefixes", prefix="b:")
+def test_prefixes_are_apart_in_one_store(memory_face, store_url):
+    one = memory_face.open(store_url, prefix="a:")
+    two = memory_face.open(store_url, prefix="b:")
     one.increase_seq("alice", 5)
     assert two.get_seq("alice") == 0
     assert two.namespace("a:").get_seq("alice") == 5

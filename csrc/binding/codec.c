@@ -113,7 +113,7 @@ codec_expect(void *context, enum seqc_reply_shape *out_shape, size_t *out_count)
 }
 
 /* Never called: every reply is a tree. */
-static void
+static bool
 codec_scalar(void *context,
              const struct seqc_scalar *scalar,
              size_t index,
@@ -123,6 +123,7 @@ codec_scalar(void *context,
     (void)scalar;
     (void)index;
     (void)count;
+    return false;
 }
 
 static void

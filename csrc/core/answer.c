@@ -346,6 +346,28 @@ finish_elements(struct seqc_link *link, struct seqc_request *head)
     }
 }
 
+/* May such an answer come?  If not, nobody knows what was done, or for which
+ * request: the connection is given up. */
+static bool
+fits(const struct seqc_request *request, const struct seqc_scalar *scalar)
+{
+    switch ((enum seqc_op)request->op) {
+    case SEQC_OP_INCREASE:
+    case SEQC_OP_DELETE:
+        return scalar->type == SEQC_VALUE_INTEGER;
+    case SEQC_OP_RAISE:
+        return scalar->type == SEQC_VALUE_STRING && scalar->is_integer;
+    case SEQC_OP_GET:
+    case SEQC_OP_MGET:
+        return scalar->type == SEQC_VALUE_STRING
+            || scalar->type == SEQC_VALUE_NIL;
+    case SEQC_OP_RAW:
+    case SEQC_OP_COUNT:
+        break;
+    }
+    return false;
+}
+
 static void
 keep_element(struct seqc_link *link,
              const struct seqc_scalar *scalar,
@@ -366,7 +388,7 @@ keep_element(struct seqc_link *link,
     }
 }
 
-static void
+static bool
 take_scalar(void *context,
             const struct seqc_scalar *scalar,
             size_t index,
@@ -374,15 +396,21 @@ take_scalar(void *context,
 {
     struct seqc_link *link = context;
 
+    if (!count && scalar->type == SEQC_VALUE_ERROR) {
+        take_error(link, pop_sent(link), scalar->text, scalar->len);
+        return true;
+    }
+    if (!fits(link->sent.head, scalar)
+        || (link->sent.head->op == SEQC_OP_MGET && !count)) {
+        return false;
+    }
     if (count) {
         keep_element(link, scalar, index, count);
-    }
-    else if (scalar->type == SEQC_VALUE_ERROR) {
-        take_error(link, pop_sent(link), scalar->text, scalar->len);
     }
     else {
         finish_scalar(link, pop_sent(link), scalar);
     }
+    return true;
 }
 
 static void

@@ -158,13 +158,11 @@ deliver_scalar(struct seqc_replies *replies,
                const struct seqc_scalar *scalar)
 {
     struct seqc_reply_target *target = &replies->target;
+    size_t index = task->parent ? (size_t)task->idx : 0;
+    size_t count = task->parent ? replies->count : 0;
 
-    if (task->parent) {
-        target->scalar(target->context, scalar, (size_t)task->idx,
-                       replies->count);
-    }
-    else {
-        target->scalar(target->context, scalar, 0, 0);
+    if (!target->scalar(target->context, scalar, index, count)) {
+        return refuse(replies, SEQC_PROTOCOL, "an answer of the wrong kind");
     }
     return &token;
 }
@@ -180,6 +178,10 @@ create_string(const redisReadTask *task, char *text, size_t len)
         .len = len,
     };
 
+    /* hiredis has these two bytes in its buffer, and takes any for them */
+    if (text[len] != '\r' || text[len + 1] != '\n') {
+        return refuse(replies, SEQC_PROTOCOL, "a string without its end");
+    }
     if (!begin_reply(replies, task)) {
         return NULL;
     }
@@ -265,7 +267,7 @@ static void *
 create_double(const redisReadTask *task, double real, char *text, size_t len)
 {
     struct seqc_replies *replies = task->privdata;
-    struct seqc_scalar scalar = {SEQC_VALUE_STRING, 0, false, text, len};
+    struct seqc_scalar scalar = {SEQC_VALUE_DOUBLE, 0, false, text, len};
     struct seqc_value *value;
 
     if (!begin_reply(replies, task)) {

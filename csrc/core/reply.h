@@ -38,7 +38,7 @@ void seqc_value_free(struct seqc_value *value); /* NULL is fine */
 
 /* One scalar of the hot path. */
 struct seqc_scalar {
-    enum seqc_value_type type; /* NIL, INTEGER or ERROR, else STRING */
+    enum seqc_value_type type; /* none of ARRAY and MAP */
     int64_t integer;  /* also of a string that is a 64-bit integer */
     bool is_integer;
     const char *text; /* borrowed while the callback runs */
@@ -54,12 +54,14 @@ enum seqc_reply_shape {
 /* Who gets the parts of a reply.  `expect` is asked when a reply begins and
  * says what must come (false: nobody waits for one, an error of the peer);
  * `scalar` gets the scalar, or element `index` of `count` (`count` 0: the
- * scalar is the whole reply); `tree` gets the whole tree and owns it. */
+ * scalar is the whole reply), and says whether it is of a kind that may
+ * answer (false: the peer is broken); `tree` gets the whole tree and owns
+ * it. */
 struct seqc_reply_target {
     bool (*expect)(void *context,
                    enum seqc_reply_shape *out_shape,
                    size_t *out_count);
-    void (*scalar)(void *context,
+    bool (*scalar)(void *context,
                    const struct seqc_scalar *scalar,
                    size_t index,
                    size_t count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The extension module: its state, its types, the fork hooks. */
 #include "binding/aclient.h"
+#include "binding/args.h"
 #include "binding/codec.h"
 #include "binding/loop.h"
 
@@ -12,6 +13,23 @@ state_of_type(PyTypeObject *type)
     PyObject *module = PyType_GetModuleByDef(type, &module_def);
 
     return module ? PyModule_GetState(module) : NULL;
+}
+
+/* ---- for backends in Python ---- */
+
+/* One truth about user ids: what the engine takes, the others take. */
+static PyObject *
+module_check_user_id(PyObject *module, PyObject *object)
+{
+    struct user_id id;
+    PyObject *bytes;
+
+    if (args_user_id(PyModule_GetState(module), object, &id)) {
+        return NULL;
+    }
+    bytes = PyBytes_FromStringAndSize(id.data, id.len);
+    args_user_id_fini(&id);
+    return bytes;
 }
 
 /* ---- fork ---- */
@@ -38,6 +56,9 @@ module_after_fork_child(PyObject *module, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef module_methods[] = {
+    {"check_user_id", module_check_user_id, METH_O,
+     "check_user_id($module, user_id, /)\n--\n\n"
+     "The bytes of a user id; TypeError or UserIdError as of every call."},
     {"_before_fork", module_before_fork, METH_NOARGS,
      "_before_fork($module, /)\n--\n\nFor os.register_at_fork."},
     {"_after_fork_parent", module_after_fork_parent, METH_NOARGS,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/reply.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis/read.h>
 #include <string.h>
 
 #include "core/alloc.h"

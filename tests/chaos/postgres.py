@@ -104,6 +104,15 @@ class Postgres:
                     raise RuntimeError(f"postgres did not start: {text}") from exc
                 time.sleep(0.05)
 
+    def empty(self) -> None:
+        """Drop all tables."""
+        import psycopg
+
+        address = {"host": "127.0.0.1", "port": self.port, "user": "seq"}
+        with psycopg.connect(**address, dbname="postgres", autocommit=True) as conn:
+            conn.execute("DROP SCHEMA public CASCADE")
+            conn.execute("CREATE SCHEMA public")
+
     def pids(self) -> list[int]:
         """The postmaster and its children."""
         assert self.process is not None
@@ -115,6 +124,12 @@ class Postgres:
         """Freeze it: connections stay open and nothing answers."""
         for pid in self.pids():
             os.kill(pid, signal.SIGSTOP)
+
+    def away(self, seconds: float) -> None:
+        """Answer nobody for that long."""
+        self.pause()
+        time.sleep(seconds)
+        self.resume()
 
     def resume(self) -> None:
         """Thaw it."""

@@ -237,6 +237,26 @@ disarm_hook_of(struct awaitable_state *state, PyObject *future)
     }
 }
 
+/* The loop's own way with what set_result() raised, say a closed loop. */
+static int
+settle_plain_error(PyObject *future)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *loop = PyObject_CallMethod(future, "get_loop", NULL);
+    int settled;
+
+    if (!loop) {
+        PyErr_WriteUnraisable(future);
+    }
+    PyErr_SetRaisedException(error);
+    if (!loop) {
+        return -1;
+    }
+    settled = awaitable_settle_error(loop, future);
+    Py_DECREF(loop);
+    return settled;
+}
+
 int
 awaitable_plain_finish(struct awaitable_state *state,
                        PyObject *future,
@@ -245,8 +265,6 @@ awaitable_plain_finish(struct awaitable_state *state,
 {
     int was_done = is_done(future);
     PyObject *done = NULL;
-    PyObject *loop;
-    int settled;
 
     disarm_hook_of(state, future);
     if (was_done > 0) {
@@ -255,15 +273,6 @@ awaitable_plain_finish(struct awaitable_state *state,
     if (was_done == 0) {
         done = set_outcome(future, value, failed);
     }
-    if (done) {
-        Py_DECREF(done);
-        return 0;
-    }
-    loop = PyObject_CallMethod(future, "get_loop", NULL);
-    if (!loop) {
-        return -1;
-    }
-    settled = awaitable_settle_error(loop, future);
-    Py_DECREF(loop);
-    return settled;
+    Py_XDECREF(done);
+    return done ? 0 : settle_plain_error(future);
 }

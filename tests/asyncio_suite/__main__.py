@@ -1,10 +1,10 @@
-"""Run the interpreter's asyncio tests on our awaitable: `python -m tests.asyncio_suite`.
+"""Run the interpreter's asyncio tests on our awaitable.
 
-Five processes: the interpreter's own futures as the baseline, our awaitable
-scheduled by the loop, and woken directly; the last two, with a baseline, on
-uvloop too.  A test counts when it passes in the baseline.  Ends with
-`N passed, M failed` and exit status 1 if one failed.  An argument picks the
-tests whose name contains it.
+`python -m tests.asyncio_suite [PART]` starts six processes: the interpreter's own
+futures as the baseline, our awaitable scheduled by the loop, and our awaitable that
+wakes its task directly, each on asyncio and on uvloop.  A test counts when it passes
+in the baseline.  Ends with `N passed, M failed`, and exit status 1 if one failed.
+PART picks the tests whose name contains it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ RUN_SECONDS = 900
 
 def run_child(future: str, loop: str, only: str) -> dict[str, str]:
     """Run one child; return {test id: outcome}."""
-    command = [sys.executable, "-m", "tests.asyncio_suite.child", future, loop, only]
-    # The path of this process, for an extension that is not installed.
+    command = [sys.executable, "-P", "-m", "tests.asyncio_suite.child"]
+    command += [future, loop, only]
+    # This process's path, and -P: the same package is imported, installed or not.
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=RUN_SECONDS, env=env

@@ -1,0 +1,156 @@
+"""The options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+
+from .. import __version__
+
+MOST = 2**63 - 1
+
+EPILOG = """\
+The server is --url, else SEQCACHE_URL, else REDIS_URL, else
+redis://localhost:6379/0. Put a password into the environment rather than into
+--url, where `ps` shows it. An id that begins with a dash goes after `--`.
+
+exit codes:
+  0 done   1 failed   2 usage   3 unreachable   4 outcome unknown   130 Ctrl-C
+"""
+
+
+def user_id(text: str) -> str | bytes:
+    """Read a user id: the bytes that the shell gave, as str if they are UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text)
+    return text
+
+
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Make the reader of a whole number from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if not least <= number <= most:
+            # 2**63 - 1 is told as such, since nobody recognizes its digits.
+            end = "2**63 - 1" if most == MOST else str(most)
+            raise argparse.ArgumentTypeError(f"must be from {least} to {end}")
+        return number
+
+    return read
+
+
+def duration(text: str) -> float:
+    """Read a number of seconds above zero, an hour at most."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 3600")
+    return seconds
+
+
+def _common(parser: argparse.ArgumentParser, *, again: bool) -> None:
+    """Add what every verb takes; ``again`` behind the verb, where it may be missing."""
+    unset = argparse.SUPPRESS if again else None
+    off = argparse.SUPPRESS if again else False
+    group = parser.add_argument_group("common options")
+    group.add_argument("--url", metavar="URL", default=unset, help="the server")
+    group.add_argument(
+        "--prefix", type=user_id, default=unset, help='prefix of the keys ("seq:")'
+    )
+    group.add_argument(
+        "--json",
+        action="store_true",
+        default=off,
+        help="one JSON object a line, for programs",
+    )
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=off,
+        help="results only: no hints, notes or progress",
+    )
+
+
+def build() -> argparse.ArgumentParser:
+    """Build the parser; ``verb`` is None if none was given."""
+    parser = argparse.ArgumentParser(
+        prog="seqcache",
+        description="Sequence numbers per user over Redis and Valkey.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"seqcache {__version__}"
+    )
+    _common(parser, again=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+        )
+        _common(made, again=True)
+        return made
+
+    _demo(verb("demo", "a 20-second tour, on memory:// unless --url names a server"))
+    _counters(verb)
+    verb("ping", "make one round trip and tell how long it took")
+    _bench(verb("bench", "measure seqcache and the installed peers on one server"))
+    return parser
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fast", action="store_true", help="no pauses (so it is without a terminal)"
+    )
+
+
+def _counters(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    many = {"metavar": "ID", "nargs": "+", "type": user_id}
+    get = verb("get", "print the last number of each id, 0 if there is none")
+    get.add_argument("ids", **many)  # type: ignore[arg-type]
+    incr = verb("incr", "increase each id and print its new number")
+    incr.add_argument("ids", **many)  # type: ignore[arg-type]
+    incr.add_argument(
+        "--by", type=whole(1), default=1, metavar="N", help="by how much (1)"
+    )
+    reserve = verb(
+        "reserve", "reserve N numbers in a row; print the first and the last"
+    )
+    reserve.add_argument("id", metavar="ID", type=user_id)
+    reserve.add_argument("count", metavar="N", type=whole(1))
+    lift = verb("raise", "move an id forward to TO, never back; print what holds now")
+    lift.add_argument("id", metavar="ID", type=user_id)
+    lift.add_argument("to", metavar="TO", type=whole(0))
+    ls = verb("ls", "list ids and numbers, in no order, perhaps one more than once")
+    ls.add_argument(
+        "--match", type=user_id, default="*", metavar="GLOB", help='which ids ("*")'
+    )
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rounds", type=whole(1, 1000), default=3, metavar="N", help="rounds (3)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=duration,
+        default=0.3,
+        metavar="S",
+        help="seconds of each measurement (0.3)",
+    )
+    parser.add_argument("--plot", metavar="FILE.svg", help="draw a chart, too")

@@ -26,15 +26,17 @@ class SeqCache(_native.Client):
     waits. ``timeout=`` of a call goes before the cache's own, in seconds.
     """
 
-    __slots__ = ("_config", "_is_view")
+    __slots__ = ("_config", "_connector", "_is_view")
 
     _config: Config
+    _connector: Connector | None
     _is_view: bool
 
     def __init__(
         self, engine: _native.Engine, prefix: bytes, config: Config, *, view: bool
     ) -> None:
         self._config = config
+        self._connector = None
         self._is_view = view
 
     # The engine is made by C's __new__, which sees the same arguments.
@@ -166,6 +168,8 @@ class SeqCache(_native.Client):
         self._closed = True
         if not self._is_view:
             self._engine.close()
+            if self._connector is not None:
+                self._connector.close()
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +187,27 @@ class SeqCache(_native.Client):
         if self._config.location.kind != "memory":
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
         self._engine.close()
+
+
+class Connector:
+    """Makes the connections of an engine, in the thread of a caller."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._closed = False
+
+    def __call__(self, seconds: float | None) -> int:
+        """Return the descriptor of a connection that shook hands."""
+        from . import _connect
+
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return _connect.open_blocking(
+            self._config, deadline, stop=lambda: self._closed
+        ).detach()
+
+    def close(self) -> None:
+        """Give up the attempts that are under way in other threads."""
+        self._closed = True
 
 
 def cache(
@@ -219,10 +244,9 @@ def cache(
         return open_cache(made)
     from . import _connect
 
-    def connect(seconds: float | None) -> int:
-        deadline = None if seconds is None else time.monotonic() + seconds
-        return _connect.open_blocking(made, deadline).detach()
-
-    engine = _common.open_engine(made, connect, made.connections)
+    connector = Connector(made)
+    engine = _common.open_engine(made, connector, made.connections)
     engine.adopt(_connect.startup_blocking(made).detach())
-    return SeqCache(engine, made.key_prefix, made, view=False)
+    opened = SeqCache(engine, made.key_prefix, made, view=False)
+    opened._connector = connector
+    return opened

@@ -7,7 +7,9 @@ primary. Deadlines are values of ``time.monotonic()``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import socket
 import time
 
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
     from .config import Config
 
     OnHello = Callable[[Hello], object] | None
+    Stop = Callable[[], bool] | None
     Address = tuple[Any, Any, int, Any]  # family, type, protocol, address
 
 _FOREVER = 1e6  # seconds; what every system call takes
+_SLICE_S = 0.05  # how long a wait goes on without looking at `stop`
 _RECEIVE = 65536
 # With timeout=None the kernel alone finds that unanswered bytes go nowhere.
 _USER_TIMEOUT_S = 30.0
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0, 0.05
 
 _HINTS: tuple[tuple[type[OSError], str], ...] = (
     (ConnectionRefusedError, "is the server running, and is the port right?"),
@@ -43,7 +47,11 @@ _HINTS: tuple[tuple[type[OSError], str], ...] = (
 
 
 def open_blocking(
-    config: Config, deadline: float | None = None, *, on_hello: OnHello = None
+    config: Config,
+    deadline: float | None = None,
+    *,
+    on_hello: OnHello = None,
+    stop: Stop = None,
 ) -> socket.socket:
     """Connect and shake hands; return the socket, set to non-blocking.
 
@@ -58,6 +66,8 @@ def open_blocking(
         Latest end, or None; ``connect_timeout`` from now is the latest in any case.
     on_hello:
         Gets the `Hello` of the server.
+    stop:
+        Asked every 50 ms while it waits; true gives the attempt up.
 
     Raises
     ------
@@ -68,10 +78,9 @@ def open_blocking(
     """
     end = _end(config, deadline)
     talk = Talk(config, _credentials.ask(config), _codec())
-    sock = _dial(config, end)
+    sock = _dial(config, end, stop)
     try:
-        _converse(sock, config, talk, end)
-        sock.setblocking(False)
+        _converse(sock, config, talk, end, stop)
         if on_hello is not None:
             on_hello(talk.hello)
     except BaseException:
@@ -185,9 +194,9 @@ class _Patience:
 
         self._tries += 1
         longest = min(_FIRST_PAUSE_S * 2.0 ** min(self._tries, 10), _LONGEST_PAUSE_S)
-        pause = longest * random.uniform(0.5, 1.0)
-        if time.monotonic() + pause < self._end:
-            return pause
+        left = _left(self._end)
+        if left > _LAST_PAUSE_S:  # one more attempt fits in before the end
+            return min(longest * random.uniform(0.5, 1.0), left - _LAST_PAUSE_S)
         message = str(error.args[0])
         if self._tries > 1:
             spent = time.monotonic() - self._start
@@ -198,7 +207,33 @@ class _Patience:
 # --- sockets ---------------------------------------------------------------------
 
 
-def _dial(config: Config, end: float) -> socket.socket:
+def _wait(sock: socket.socket, events: int, end: float, stop: Stop) -> None:
+    """Wait until the socket is ready; TimeoutError at the end."""
+    poll = select.poll()
+    poll.register(sock, events)
+    while True:
+        left = _left(end)
+        if stop is not None and stop():
+            raise ConnectError("the cache was closed while it connected")
+        if poll.poll(max(0.0, min(left, _SLICE_S)) * 1000):
+            return
+        if left <= 0:
+            raise TimeoutError("timed out")
+
+
+def _reach(sock: socket.socket, address: Any, share: float, stop: Stop) -> None:
+    """Connect a non-blocking socket, in at most `share` seconds."""
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EAGAIN, errno.EINTR):
+        # EAGAIN is a unix socket with a full backlog, which is not told when there
+        # is room: it counts as refused at the end of the share.
+        _wait(sock, select.POLLOUT, time.monotonic() + share, stop)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _dial(config: Config, end: float, stop: Stop) -> socket.socket:
     """Try each address of the host until one accepts."""
     error: OSError = TimeoutError("timed out")
     try:
@@ -209,9 +244,13 @@ def _dial(config: Config, end: float) -> socket.socket:
         sock: socket.socket | None = None
         try:
             sock = socket.socket(family, kind, proto)
-            sock.settimeout(share)
-            sock.connect(address)
+            sock.setblocking(False)
+            _reach(sock, address, share, stop)
             return _tuned(sock, config)
+        except ConnectError:
+            if sock is not None:
+                sock.close()
+            raise
         except OSError as failed:
             error = failed
             if sock is not None:
@@ -299,18 +338,22 @@ def _tuned(sock: socket.socket, config: Config) -> socket.socket:
     return sock
 
 
-def _converse(sock: socket.socket, config: Config, talk: Talk, end: float) -> None:
-    """Move a handshake's bytes over a blocking socket."""
+def _converse(
+    sock: socket.socket, config: Config, talk: Talk, end: float, stop: Stop
+) -> None:
+    """Move a handshake's bytes; what we say fits into the socket's buffer."""
     out: bytes | None = talk.begin()
     while out is not None:
         left = _left(end)
         if left <= 0:
             raise _late(config, "an answer to the handshake")
-        sock.settimeout(left)
         try:
             with contextlib.suppress(ConnectionError):  # it may have said why
                 sock.sendall(out)
+            _wait(sock, select.POLLIN, end, stop)
             data = sock.recv(_RECEIVE)
+        except ConnectError:
+            raise
         except TimeoutError as error:
             raise _late(config, "an answer to the handshake") from error
         except OSError as error:

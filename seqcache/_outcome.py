@@ -66,7 +66,9 @@ def make(
         return _not_connected(call, text, last_error, timeout)
     if class_name == "CallTimeout":
         state = "no answer" if executed is None else "not sent"
-        return CallTimeout(f"{call}: {state} within {_span(timeout)}", executed=executed)
+        return CallTimeout(
+            f"{call}: {state} within {_span(timeout)}", executed=executed
+        )
     if class_name == "BusyError":
         return BusyError(
             f"{call}: max_pending commands were in flight for {_span(timeout)}",

@@ -225,7 +225,7 @@ class AsyncSeqCache(_native.AsyncClient):
         if getattr(self, "_is_view", True) or self.closed:
             return
         if self._connector is not None:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
             self._connector.close()
         self._engine.let_go()  # not a word to any loop
 

@@ -1,4 +1,4 @@
-"""The blocking face: `cache` opens a `SeqCache`. Hot calls are in C (_native.Client)."""
+"""The blocking face: `cache` opens a `SeqCache`; hot calls are in C."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class SeqCache(_native.Client):
         if getattr(self, "_is_view", True) or self.closed:
             return
         if self._config.location.kind != "memory":
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
         self._engine.close()
 
 

@@ -173,6 +173,14 @@ def net_face(request: pytest.FixtureRequest) -> Iterator[Any]:
     face.close()
 
 
+@pytest.fixture(params=["sync-tcp", "async-tcp"])
+def plain_face(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """`net_face` without uvloop: for slow tests in which the loop is no part."""
+    face = make_face(request.param, "redis://127.0.0.1:1/0")
+    yield face
+    face.close()
+
+
 @pytest.fixture(params=MEMORY)
 def memory_face(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Both faces of the in-process store."""

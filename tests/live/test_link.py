@@ -11,8 +11,8 @@ import seqcache
 from fakes import node as faults
 
 
-def test_black_holed_link_is_replaced(server, proxy, net_face):
-    cache = net_face.open(proxy.url, timeout=0.3)
+def test_black_holed_link_is_replaced(server, proxy, plain_face):
+    cache = plain_face.open(proxy.url, timeout=0.3)
     assert cache.increase_seq("alice") == 1
     proxy.black_hole()
     with pytest.raises(seqcache.OutcomeUnknown):
@@ -24,10 +24,10 @@ def test_black_holed_link_is_replaced(server, proxy, net_face):
 
 
 def test_black_holed_link_is_replaced_while_callers_come_and_go(
-    server, proxy, net_face
+    server, proxy, plain_face
 ):
     """Callers with short timeouts must not keep a dead link alive."""
-    cache = net_face.open(proxy.url, timeout=0.1)
+    cache = plain_face.open(proxy.url, timeout=0.1)
     assert cache.increase_seq("alice") == 1
     good: list[float] = []
     bad: list[seqcache.SeqCacheError] = []
@@ -59,8 +59,8 @@ def test_black_holed_link_is_replaced_while_callers_come_and_go(
     assert 1 + len(good) <= value <= 1 + len(good) + unknown
 
 
-def test_reads_on_a_black_holed_link_go_on_over_the_next(server, proxy, net_face):
-    cache = net_face.open(proxy.url, timeout=0.3)
+def test_reads_on_a_black_holed_link_go_on_over_the_next(server, proxy, plain_face):
+    cache = plain_face.open(proxy.url, timeout=0.3)
     cache.increase_seq("alice", 7)
     proxy.black_hole()
     calls = [("get_seq", "alice"), ("get_seqs", ["alice"]), ("raise_seq", "alice", 3)]
@@ -68,8 +68,8 @@ def test_reads_on_a_black_holed_link_go_on_over_the_next(server, proxy, net_face
     assert [future.result(10) for future in futures] == [7, [7], 7]
 
 
-def test_a_slow_reply_does_not_cost_the_link(node, net_face):
-    cache = net_face.open(node.url, timeout=5)
+def test_a_slow_reply_does_not_cost_the_link(node, plain_face):
+    cache = plain_face.open(node.url, timeout=5)
     cache.increase_seq("warm")
     node.on("INCR", faults.delay(1.5), key="seq:slow")
     before = node.connection_count
@@ -77,9 +77,9 @@ def test_a_slow_reply_does_not_cost_the_link(node, net_face):
     assert node.connection_count == before
 
 
-def test_steady_replies_keep_the_link_though_single_calls_time_out(node, net_face):
+def test_steady_replies_keep_the_link_though_single_calls_time_out(node, plain_face):
     """What counts is silence, not one caller's patience."""
-    cache = net_face.open(node.url, timeout=5)
+    cache = plain_face.open(node.url, timeout=5)
     cache.increase_seq("warm")
     before = node.connection_count
     node.on("INCR", faults.delay(0.25), times=8)
@@ -91,8 +91,8 @@ def test_steady_replies_keep_the_link_though_single_calls_time_out(node, net_fac
     assert cache.increase_seq("alice") == 9
 
 
-def test_server_restart_is_seen_by_stats(own_server, net_face):
-    cache = net_face.open(own_server.url, timeout=10)
+def test_server_restart_is_seen_by_stats(own_server, plain_face):
+    cache = plain_face.open(own_server.url, timeout=10)
     cache.increase_seq("alice")
     own_server.restart()
     time.sleep(0.05)
@@ -100,8 +100,8 @@ def test_server_restart_is_seen_by_stats(own_server, net_face):
     assert cache.stats().reconnects >= 1
 
 
-def test_half_closed_link_is_replaced(node, net_face):
-    cache = net_face.open(node.url, timeout=5)
+def test_half_closed_link_is_replaced(node, plain_face):
+    cache = plain_face.open(node.url, timeout=5)
     node.on("INCR", faults.half_close)
     assert cache.increase_seq("alice") == 1
     time.sleep(0.05)
@@ -109,8 +109,8 @@ def test_half_closed_link_is_replaced(node, net_face):
     assert node.applied["seq:alice"] == 2
 
 
-def test_reconnect_attempts_back_off(node, net_face):
-    cache = net_face.open(node.url, timeout=1.0)
+def test_reconnect_attempts_back_off(node, plain_face):
+    cache = plain_face.open(node.url, timeout=1.0)
     cache.increase_seq("warm")
     node.accept = "reset"
     node.drop_all()
@@ -121,8 +121,8 @@ def test_reconnect_attempts_back_off(node, net_face):
     assert 1 <= node.connection_count - before <= 60
 
 
-def test_one_link_serves_every_thread(node, net_face):
-    cache = net_face.open(node.url, timeout=10)
+def test_one_link_serves_every_thread(node, plain_face):
+    cache = plain_face.open(node.url, timeout=10)
     before = node.connection_count
     numbers = cache.start_all("increase_seq", [("alice",)] * 50)
     assert sorted(numbers) == list(range(1, 51))

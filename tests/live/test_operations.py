@@ -156,15 +156,23 @@ def test_per_call_timeout_is_accepted_by_every_operation(cache):
     assert cache.increase_seq("a", timeout=None) == 11
 
 
-def test_stats_count_what_happened(cache):
-    cache.increase_seq("alice")
-    cache.get_seq("alice")
-    stats = cache.stats()
+def test_stats_count_what_happened(live_cache):
+    live_cache.increase_seq("alice")
+    live_cache.get_seq("alice")
+    stats = live_cache.stats()
     assert sum(stats.calls.values()) == 2
     assert sum(stats.errors.values()) == 0
     assert stats.in_flight == 0
     assert stats.latency_count == 2
     assert 0 <= stats.latency_p50 <= stats.latency_p99 <= stats.latency_max < 5
+
+
+def test_stats_of_the_in_process_store_count_calls(memory_face):
+    cache = memory_face.open()
+    cache.increase_seqs(["a", "b"])
+    cache.get_seq("a")
+    assert sum(cache.stats().calls.values()) == 3
+    assert cache.stats().links == 0
 
 
 def test_stats_count_errors_and_bytes(server, live_cache):

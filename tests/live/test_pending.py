@@ -11,8 +11,8 @@ import seqcache
 from fakes import node as faults
 
 
-def test_above_the_limit_a_call_waits_then_is_busy(net_face, node, ends_within):
-    cache = net_face.open(node.url, max_pending=2, timeout=5)
+def test_above_the_limit_a_call_waits_then_is_busy(plain_face, node, ends_within):
+    cache = plain_face.open(node.url, max_pending=2, timeout=5)
     node.on("INCR", faults.delay(1.0), key="seq:first")
     first = [cache.start("increase_seq", "first") for _ in range(2)]
     node.wait_for(lambda: node.applied["seq:first"])
@@ -25,15 +25,15 @@ def test_above_the_limit_a_call_waits_then_is_busy(net_face, node, ends_within):
     assert node.applied["seq:late"] == 0
 
 
-def test_above_the_limit_a_call_goes_on_when_there_is_room(net_face, node):
-    cache = net_face.open(node.url, max_pending=2, timeout=10)
+def test_above_the_limit_a_call_goes_on_when_there_is_room(plain_face, node):
+    cache = plain_face.open(node.url, max_pending=2, timeout=10)
     node.on("INCR", faults.delay(0.3))
     numbers = cache.start_all("increase_seq", [("alice",)] * 20)
     assert sorted(numbers) == list(range(1, 21))
 
 
-def test_waiting_calls_are_not_sent(net_face, node):
-    cache = net_face.open(node.url, max_pending=3, timeout=5)
+def test_waiting_calls_are_not_sent(plain_face, node):
+    cache = plain_face.open(node.url, max_pending=3, timeout=5)
     node.on("INCR", faults.hang)
     futures = [cache.start("increase_seq", f"u{n}", timeout=0.3) for n in range(20)]
     errors = [future.exception(10) for future in futures]
@@ -58,9 +58,9 @@ def test_a_cancelled_waiter_leaves_room_for_the_next(node, run_async):
     assert node.applied["seq:waiting"] == 0
 
 
-def test_a_bulk_is_fed_in_pieces(net_face, node):
+def test_a_bulk_is_fed_in_pieces(plain_face, node):
     """The node answers nothing until the limit is reached, never more comes."""
-    cache = net_face.open(node.url, max_pending=10, timeout=10)
+    cache = plain_face.open(node.url, max_pending=10, timeout=10)
     node.on("INCR", faults.hang)
     future = cache.start("increase_seqs", [f"u{n}" for n in range(200)], timeout=0.5)
     error = future.exception(10)
@@ -70,8 +70,8 @@ def test_a_bulk_is_fed_in_pieces(net_face, node):
     assert error.results[-1].executed is False
 
 
-def test_nothing_is_left_pending_after_all_is_done(net_face, node):
-    cache = net_face.open(node.url, max_pending=5, timeout=10)
+def test_nothing_is_left_pending_after_all_is_done(plain_face, node):
+    cache = plain_face.open(node.url, max_pending=5, timeout=10)
     for _ in range(3):
         cache.start_all("increase_seq", [("alice",)] * 30)
         cache.increase_seqs(["alice"] * 30)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <structmember.h>
 #include <sys/socket.h>
@@ -15,7 +14,6 @@
 #include "core/alloc.h"
 #include "core/park.h"
 
-#define INPUT_BYTES 65536
 /* Tasks woken in one callback; the rest waits for its turn in the loop behind
  * other handles (1000 tasks take about 0.5 ms). */
 #define WAKE_MAX 512
@@ -221,55 +219,31 @@ void
 loop_lose(LoopLinkObject *self, seqc_status cause, const char *why)
 {
     loop_drop_socket(self);
+    seqc_backoff_lost(&self->backoff, &self->link, seqc_now_ns());
     seqc_link_fail(&self->link, cause, why);
-}
-
-static void
-lose_by_errno(LoopLinkObject *self, const char *what, int error)
-{
-    char why[160];
-    char text[96];
-
-    if (strerror_r(error, text, sizeof text) != 0) {
-        snprintf(text, sizeof text, "error %d", error);
-    }
-    snprintf(why, sizeof why, "%s: %s", what, text);
-    loop_lose(self, SEQC_CONNECT, why);
-}
-
-static bool
-would_block(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
 /* One recv; what came is fed. */
 static void
 receive(LoopLinkObject *self)
 {
-    char why[200];
+    struct seqc_loss loss;
+    seqc_status status;
     ssize_t got;
     int error;
     int fd = self->fd;
 
     Py_BEGIN_ALLOW_THREADS
-    got = recv(fd, self->input, INPUT_BYTES, MSG_DONTWAIT);
+    got = recv(fd, self->input, SEQC_INPUT_BYTES, MSG_DONTWAIT);
     error = errno;
     Py_END_ALLOW_THREADS
-    if (self->fd != fd || (got < 0 && would_block(error))) {
+    if (self->fd != fd) {
         return;
     }
-    if (got < 0) {
-        lose_by_errno(self, "recv", error);
-    }
-    else if (got == 0) {
-        loop_lose(self, SEQC_CONNECT, "the server closed the connection");
-    }
-    else if (seqc_link_feed(&self->link, self->input, (size_t)got,
-                            seqc_now_ns())) {
-        snprintf(why, sizeof why, "protocol error: %s",
-                 seqc_link_why(&self->link));
-        loop_lose(self, SEQC_PROTOCOL, why);
+    status = seqc_socket_received(&self->link, self->input, got, error,
+                                  seqc_now_ns(), &loss);
+    if (status && status != SEQC_PENDING) {
+        loop_lose(self, loss.cause, loss.why);
     }
 }
 
@@ -277,6 +251,8 @@ receive(LoopLinkObject *self)
 static bool
 send_some(LoopLinkObject *self)
 {
+    struct seqc_loss loss;
+    seqc_status status;
     const char *data;
     size_t len;
     ssize_t sent;
@@ -297,17 +273,15 @@ send_some(LoopLinkObject *self)
     if (self->fd != fd) {
         return false;
     }
-    if (sent < 0 && !would_block(error)) {
-        lose_by_errno(self, "send", error);
-        return false;
-    }
-    seqc_link_wrote(&self->link, sent > 0 ? (size_t)sent : 0, seqc_now_ns());
-    if (sent < (ssize_t)len) {
-        seqc_link_rewind(&self->link);
+    status = seqc_socket_sent(&self->link, len, sent, error, seqc_now_ns(),
+                              &loss);
+    if (status == SEQC_PENDING) {
         self->wants_write = true;
-        return false;
     }
-    return true;
+    else if (status) {
+        loop_lose(self, loss.cause, loss.why);
+    }
+    return !status;
 }
 
 /* Writes what is queued, or sees to it that there will be a connection. */

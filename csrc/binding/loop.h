@@ -15,6 +15,7 @@
 
 #include "binding/engine.h"
 
+#include "core/socket.h"
 #include "core/timers.h"
 
 typedef struct LoopLinkObject {
@@ -34,8 +35,7 @@ typedef struct LoopLinkObject {
     PyObject *connect_task; /* while connecting */
     char *input;            /* owned */
     int fd;                 /* owned; -1 without a connection */
-    int failures;           /* connects that failed in a row */
-    int64_t retry_ns;       /* no connect before */
+    struct seqc_backoff backoff;
     bool in_reader;         /* its end will flush */
     bool flush_scheduled;
     bool wants_write;       /* a writer is registered */

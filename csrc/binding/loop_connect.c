@@ -6,10 +6,6 @@
 #include "core/alloc.h"
 #include "core/park.h"
 
-#define INPUT_BYTES      65536
-#define BACKOFF_FIRST_NS 10000000
-#define BACKOFF_MAX_NS   1000000000
-
 /* ---- small helpers ---- */
 
 static int
@@ -132,23 +128,10 @@ loop_connect(LoopLinkObject *self)
     if (self->connect_task || self->closed) {
         return 0;
     }
-    if (seqc_now_ns() < self->retry_ns) {
-        return loop_arm(self, self->retry_ns);
+    if (seqc_now_ns() < self->backoff.retry_ns) {
+        return loop_arm(self, self->backoff.retry_ns);
     }
     return start_connect(self);
-}
-
-static void
-back_off(LoopLinkObject *self)
-{
-    int64_t wait = BACKOFF_FIRST_NS;
-    int64_t now = seqc_now_ns();
-
-    for (int i = 0; i < self->failures && wait < BACKOFF_MAX_NS; i++) {
-        wait *= 2;
-    }
-    self->failures++;
-    self->retry_ns = now + wait / 2 + now % (wait / 2); /* jitter */
 }
 
 /* The raised exception says why there is no connection.  -1: it is not about
@@ -167,7 +150,7 @@ take_refusal(LoopLinkObject *self)
         Py_XSETREF(self->engine->last_error, PyErr_GetRaisedException());
         status = SEQC_CONNECT;
     }
-    back_off(self);
+    seqc_backoff_failed(&self->backoff, seqc_now_ns());
     if (status == SEQC_AUTH) {
         text = PyObject_Str(self->engine->last_error);
         why = text ? PyUnicode_AsUTF8(text) : NULL;
@@ -191,8 +174,7 @@ take_connection(LoopLinkObject *self, int fd)
         return -1;
     }
     self->fd = fd;
-    self->failures = 0;
-    self->retry_ns = 0;
+    self->backoff.retry_ns = 0;
     seqc_stats_add(&self->stats.reconnects, self->was_up);
     self->was_up = true;
     return call_with_fd(self, "add_reader", "_on_readable");
@@ -217,7 +199,7 @@ loop_on_connected(LoopLinkObject *self, PyObject *task)
     else if (PyErr_ExceptionMatches(
                  self->engine->state->awaitable.cancelled_error)) {
         PyErr_Clear();
-        back_off(self);
+        seqc_backoff_failed(&self->backoff, seqc_now_ns());
     }
     else {
         failed = take_refusal(self);
@@ -392,7 +374,7 @@ new_link(EngineObject *engine, PyObject *loop)
     self->engine = (EngineObject *)Py_NewRef((PyObject *)engine);
     self->loop = Py_NewRef(loop);
     seqc_timers_init(&self->timers);
-    self->input = seqc_malloc(INPUT_BYTES);
+    self->input = seqc_malloc(SEQC_INPUT_BYTES);
     if (!self->input
         || seqc_link_init(&self->link, engine->options, engine->regress,
                           &self->stats)) {

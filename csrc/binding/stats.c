@@ -80,7 +80,7 @@ add_links(EngineObject *engine, struct totals *totals)
     Py_ssize_t at = 0;
 
     for (size_t i = 0; i < engine->group_count; i++) {
-        const struct seqc_group *group = engine->groups[i];
+        struct seqc_group *group = engine->groups[i];
         seqc_stats_merge(&totals->stats, seqc_group_stats(group));
         totals->in_flight += seqc_group_in_flight(group);
         totals->links += seqc_group_is_up(group);

@@ -1,42 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
 #include "core/group.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/park.h"
-
-#define INPUT_BYTES 65536
-/* How long a leader blocks in recv before it looks at its deadline; nearer
- * deadlines are kept by poll, which costs a system call more. */
-#define RECV_SLICE_NS   40000000
-#define BACKOFF_FIRST_NS 10000000
-#define BACKOFF_MAX_NS  1000000000
+#include "core/wire.h"
 
 /* States of a call's word. */
 enum { WORD_WAIT, WORD_DONE, WORD_LEAD };
 
 struct seqc_group {
-    pthread_mutex_t mutex; /* rank: before the one of seqc_regress */
-    struct seqc_link link;
+    struct seqc_wire wire; /* its mutex guards all of the group */
     struct seqc_stats stats;
-    struct seqc_call *leader; /* who may use fd and input; borrowed */
-    int fd;                   /* owned; -1 while there is no connection */
-    bool closed;
-    bool wants_write; /* the socket was full */
-    bool was_up;      /* the next connection is a reconnect */
-    int failures;     /* connects that failed in a row */
-    int64_t retry_ns; /* no connect before */
-    char *input;      /* owned, the leader's */
+    struct seqc_call *leader; /* who may exchange bytes; borrowed */
+    bool was_up;              /* the next connection is a reconnect */
 };
 
 struct seqc_group *
@@ -44,29 +22,12 @@ seqc_group_new(struct seqc_link_options options, struct seqc_regress *regress)
 {
     struct seqc_group *group = seqc_calloc(1, sizeof *group);
 
-    if (!group) {
-        return NULL;
-    }
-    group->fd = -1;
-    group->input = seqc_malloc(INPUT_BYTES);
-    if (!group->input
-        || seqc_link_init(&group->link, options, regress, &group->stats)) {
-        seqc_free(group->input);
+    if (group
+        && seqc_wire_init(&group->wire, options, regress, &group->stats)) {
         seqc_free(group);
         return NULL;
     }
-    pthread_mutex_init(&group->mutex, NULL);
     return group;
-}
-
-static void
-drop_socket(struct seqc_group *group)
-{
-    if (group->fd >= 0) {
-        close(group->fd);
-        group->fd = -1;
-    }
-    group->wants_write = false;
 }
 
 void
@@ -76,21 +37,18 @@ seqc_group_free(struct seqc_group *group)
         return;
     }
     seqc_group_close(group);
-    drop_socket(group);
-    seqc_link_fini(&group->link);
-    pthread_mutex_destroy(&group->mutex);
-    seqc_free(group->input);
+    seqc_wire_fini(&group->wire);
     seqc_free(group);
 }
 
 /* ---- waking ---- */
 
-/* The first call that still has somebody waiting for it. */
+/* The first call that still has somebody waiting for it, who can lead. */
 static struct seqc_call *
 find_heir(const struct seqc_list *list, const struct seqc_call *except)
 {
     for (struct seqc_request *r = list->head; r; r = r->next) {
-        if (r->call != except && !r->call->abandoned) {
+        if (r->call != except && !r->call->abandoned && !r->call->is_away) {
             return r->call;
         }
     }
@@ -102,15 +60,15 @@ find_heir(const struct seqc_list *list, const struct seqc_call *except)
 static struct seqc_call *
 choose_heir(struct seqc_group *group)
 {
-    struct seqc_link *link = &group->link;
+    struct seqc_link *link = &group->wire.link;
     struct seqc_call *me = group->leader;
     struct seqc_call *heir = find_heir(&link->sent, me);
 
     heir = heir ? heir : find_heir(&link->unsent, me);
     heir = heir ? heir : find_heir(&link->delayed, me);
     group->leader = heir;
-    if (group->closed && !heir) {
-        drop_socket(group);
+    if (group->wire.closed) {
+        seqc_wire_drop_socket(&group->wire);
     }
     return heir ? seqc_call_ref(heir) : NULL;
 }
@@ -148,170 +106,13 @@ wake_done(struct seqc_call *done, const struct seqc_call *me)
 static void
 unlock_and_wake(struct seqc_group *group, struct seqc_call *me, bool leave)
 {
-    struct seqc_call *done = seqc_link_take_done(&group->link);
+    struct seqc_call *done = seqc_link_take_done(&group->wire.link);
     struct seqc_call *heir =
         leave && group->leader == me ? choose_heir(group) : NULL;
 
-    pthread_mutex_unlock(&group->mutex);
+    pthread_mutex_unlock(&group->wire.mutex);
     wake_done(done, me);
     wake_heir(heir);
-}
-
-/* ---- the leader's work, with the mutex ---- */
-
-static void
-lose_connection(struct seqc_group *group, seqc_status cause, const char *why)
-{
-    drop_socket(group);
-    seqc_link_fail(&group->link, cause, why);
-}
-
-static void
-lose_by_errno(struct seqc_group *group, const char *what, int error)
-{
-    char why[160];
-    char text[96];
-
-    if (strerror_r(error, text, sizeof text) != 0) {
-        snprintf(text, sizeof text, "error %d", error);
-    }
-    snprintf(why, sizeof why, "%s: %s", what, text);
-    lose_connection(group, SEQC_CONNECT, why);
-}
-
-static bool
-would_block(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
-}
-
-/* Writes until the queue is empty or the socket full. */
-static void
-write_queue(struct seqc_group *group)
-{
-    struct seqc_link *link = &group->link;
-    const char *data;
-    size_t len;
-
-    group->wants_write = false;
-    for (;;) {
-        if (seqc_link_output(link, &data, &len)) {
-            lose_connection(group, SEQC_NOMEM, "out of memory");
-            return;
-        }
-        if (!len) {
-            return;
-        }
-        int fd = group->fd;
-        pthread_mutex_unlock(&group->mutex);
-        ssize_t sent = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        int error = errno;
-        int64_t now = seqc_now_ns();
-        pthread_mutex_lock(&group->mutex);
-        if (group->closed) {
-            return;
-        }
-        if (sent < 0 && !would_block(error)) {
-            lose_by_errno(group, "send", error);
-            return;
-        }
-        seqc_link_wrote(link, sent > 0 ? (size_t)sent : 0, now);
-        if (sent < (ssize_t)len) {
-            seqc_link_rewind(link);
-            group->wants_write = true;
-            return;
-        }
-    }
-}
-
-/* Takes what recv returned.  False: nothing came. */
-static bool
-take_input(struct seqc_group *group, ssize_t got, int error)
-{
-    struct seqc_link *link = &group->link;
-
-    if (group->closed || (got < 0 && would_block(error))) {
-        return false;
-    }
-    if (got < 0) {
-        lose_by_errno(group, "recv", error);
-    }
-    else if (got == 0) {
-        lose_connection(group, SEQC_CONNECT,
-                        "the server closed the connection");
-    }
-    else if (seqc_link_feed(link, group->input, (size_t)got, seqc_now_ns())) {
-        char why[200];
-        snprintf(why, sizeof why, "protocol error: %s", seqc_link_why(link));
-        lose_connection(group, SEQC_PROTOCOL, why);
-    }
-    return true;
-}
-
-static void
-check_silence(struct seqc_group *group)
-{
-    if (seqc_link_is_dead(&group->link, seqc_now_ns())) {
-        lose_connection(group, SEQC_TIMEOUT,
-                        "the link was silent for too long");
-    }
-}
-
-/* What is already there: late answers, the end of the connection.  Costs a
- * system call and saves a call from being written to a dead connection. */
-static void
-read_ready(struct seqc_group *group)
-{
-    ssize_t got = recv(group->fd, group->input, INPUT_BYTES, MSG_DONTWAIT);
-
-    if (!take_input(group, got, errno)) {
-        check_silence(group);
-    }
-}
-
-static int
-poll_ms(int64_t ns)
-{
-    int64_t ms = (ns + 999999) / 1000000;
-
-    return ms < 0 ? 0 : ms > 1000 ? 1000 : (int)ms;
-}
-
-/* Blocks for input, at most until `until_ns`; true if a signal came.  A far
- * deadline is waited for inside recv (SO_RCVTIMEO), a near one by poll. */
-static bool
-read_wait(struct seqc_group *group, int64_t until_ns)
-{
-    int fd = group->fd;
-    bool wants_write = group->wants_write;
-    int64_t left = until_ns - seqc_now_ns();
-    int flags = MSG_DONTWAIT;
-    ssize_t got = -1;
-    int error = EAGAIN;
-
-    pthread_mutex_unlock(&group->mutex);
-    if (left > RECV_SLICE_NS && !wants_write) {
-        flags = 0;
-    }
-    else {
-        short events = wants_write ? POLLIN | POLLOUT : POLLIN;
-        struct pollfd pfd = {.fd = fd, .events = events};
-        if (left > RECV_SLICE_NS) {
-            left = RECV_SLICE_NS;
-        }
-        if (poll(&pfd, 1, poll_ms(left)) < 0) {
-            error = errno;
-        }
-    }
-    if (error != EINTR) {
-        got = recv(fd, group->input, INPUT_BYTES, flags);
-        error = errno;
-    }
-    pthread_mutex_lock(&group->mutex);
-    if (!take_input(group, got, error)) {
-        check_silence(group);
-    }
-    return got < 0 && error == EINTR;
 }
 
 /* ---- waiting ---- */
@@ -325,28 +126,9 @@ earlier(int64_t a, int64_t b)
 static void
 sleep_until(struct seqc_group *group, struct seqc_call *call, int64_t until_ns)
 {
-    pthread_mutex_unlock(&group->mutex);
+    pthread_mutex_unlock(&group->wire.mutex);
     seqc_park(&call->word, WORD_WAIT, until_ns);
-    pthread_mutex_lock(&group->mutex);
-}
-
-/* One round of writing and reading; true if a signal came. */
-static bool
-lead_round(struct seqc_group *group, int64_t until_ns)
-{
-    struct seqc_link *link = &group->link;
-
-    seqc_link_tick(link, seqc_now_ns());
-    if (link->unsent.head) {
-        read_ready(group);
-    }
-    if (link->up && (link->unsent.head || group->wants_write)) {
-        write_queue(group);
-    }
-    if (!link->up || group->closed || link->done_head) {
-        return false;
-    }
-    return read_wait(group, earlier(until_ns, seqc_link_next_ns(link)));
+    pthread_mutex_lock(&group->wire.mutex);
 }
 
 /* A follower's sleep, outside the mutex: true when the call is done. */
@@ -373,6 +155,17 @@ enum step {
     STEP_CONNECT,
 };
 
+/* Nobody else leads, or only a call of this very thread: further up its
+ * stack, waiting in Python while a signal handler or the like made this call,
+ * and not to be waited for. */
+static bool
+may_lead(const struct seqc_group *group, const struct seqc_call *call)
+{
+    const struct seqc_call *leader = group->leader;
+
+    return !leader || leader == call || leader->thread == call->thread;
+}
+
 /* With the mutex, by whoever is not done yet. */
 static enum step
 take_step(struct seqc_group *group,
@@ -380,9 +173,10 @@ take_step(struct seqc_group *group,
           bool signals,
           int64_t check_ns)
 {
-    struct seqc_link *link = &group->link;
+    struct seqc_link *link = &group->wire.link;
     int64_t now = seqc_now_ns();
     int64_t until = earlier(call->deadline_ns, check_ns);
+    int64_t retry_ns = group->wire.backoff.retry_ns;
 
     if (!call->waiting) {
         return STEP_DONE;
@@ -394,18 +188,18 @@ take_step(struct seqc_group *group,
     if (now >= check_ns) {
         return STEP_SIGNAL;
     }
-    if (group->leader && group->leader != call) {
+    if (!may_lead(group, call)) {
         return STEP_AGAIN;
     }
     group->leader = call;
-    if (!link->up && now >= group->retry_ns) {
+    if (!link->up && now >= retry_ns) {
         return STEP_CONNECT;
     }
     if (!link->up) {
-        sleep_until(group, call, earlier(until, group->retry_ns));
+        sleep_until(group, call, earlier(until, retry_ns));
         return STEP_AGAIN;
     }
-    if (lead_round(group, until) && signals && call->waiting) {
+    if (seqc_wire_exchange(&group->wire, until) && signals && call->waiting) {
         return STEP_SIGNAL;
     }
     return call->waiting ? STEP_AGAIN : STEP_DONE;
@@ -422,10 +216,12 @@ seqc_group_wait(struct seqc_group *group,
 
     check_ns = signals ? check_ns : SEQC_TIME_NEVER;
     for (;;) {
-        pthread_mutex_lock(&group->mutex);
+        pthread_mutex_lock(&group->wire.mutex);
         atomic_compare_exchange_strong(&call->word, &lead, WORD_WAIT);
         lead = WORD_LEAD;
+        call->is_away = false;
         step = take_step(group, call, signals, check_ns);
+        call->is_away = step == STEP_SIGNAL || step == STEP_CONNECT;
         bool leads = group->leader == call;
         if (step == STEP_CONNECT) {
             unlock_and_wake(group, call, false);
@@ -453,14 +249,14 @@ seqc_group_submit(struct seqc_group *group, struct seqc_call *call)
     seqc_status status = SEQC_OK;
 
     call->thread = (uint64_t)pthread_self();
-    pthread_mutex_lock(&group->mutex);
-    if (group->closed) {
+    pthread_mutex_lock(&group->wire.mutex);
+    if (group->wire.closed) {
         status = SEQC_CLOSED;
     }
     else {
-        seqc_link_submit(&group->link, call);
+        seqc_link_submit(&group->wire.link, call);
     }
-    pthread_mutex_unlock(&group->mutex);
+    pthread_mutex_unlock(&group->wire.mutex);
     return status;
 }
 
@@ -469,44 +265,37 @@ seqc_group_abandon(struct seqc_group *group,
                    struct seqc_call *call,
                    seqc_status status)
 {
-    pthread_mutex_lock(&group->mutex);
-    seqc_link_abandon(&group->link, call, status);
+    pthread_mutex_lock(&group->wire.mutex);
+    seqc_link_abandon(&group->wire.link, call, status);
     unlock_and_wake(group, call, true);
-}
-
-static seqc_status
-prepare_socket(int fd)
-{
-    struct timeval slice = {.tv_usec = RECV_SLICE_NS / 1000};
-    int flags = fcntl(fd, F_GETFL);
-
-    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0
-        || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof slice)) {
-        return SEQC_CONNECT;
-    }
-    return SEQC_OK;
 }
 
 void
 seqc_group_connected(struct seqc_group *group, int fd)
 {
-    seqc_status status = prepare_socket(fd);
-
-    pthread_mutex_lock(&group->mutex);
-    if (!status && !group->closed) {
-        status = seqc_link_up(&group->link, seqc_now_ns());
-    }
-    if (status || group->closed) {
-        close(fd);
-    }
-    else {
-        group->fd = fd;
-        group->failures = 0;
-        group->retry_ns = 0;
+    pthread_mutex_lock(&group->wire.mutex);
+    if (seqc_wire_connect(&group->wire, fd)) {
         seqc_stats_add(&group->stats.reconnects, group->was_up);
         group->was_up = true;
+        if (group->leader) { /* it may be resting */
+            seqc_unpark(&group->leader->word);
+        }
     }
-    pthread_mutex_unlock(&group->mutex);
+    pthread_mutex_unlock(&group->wire.mutex);
+}
+
+/* Leaves the mutex after calls were ended from outside: if the leader's was
+ * among them it may never know that it led. */
+static void
+unlock_after_ending(struct seqc_group *group)
+{
+    struct seqc_call *done = seqc_link_take_done(&group->wire.link);
+
+    if (group->leader && !group->leader->waiting && !group->wire.is_busy) {
+        group->leader = NULL;
+    }
+    pthread_mutex_unlock(&group->wire.mutex);
+    wake_done(done, NULL);
 }
 
 void
@@ -514,52 +303,34 @@ seqc_group_refused(struct seqc_group *group,
                    seqc_status status,
                    const char *why)
 {
-    int64_t wait = BACKOFF_FIRST_NS;
-    int64_t now = seqc_now_ns();
-
-    pthread_mutex_lock(&group->mutex);
-    if (status != SEQC_CONNECT) {
-        seqc_link_refuse(&group->link, status, why);
+    pthread_mutex_lock(&group->wire.mutex);
+    if (!group->wire.link.up) {
+        if (status != SEQC_CONNECT) {
+            seqc_link_refuse(&group->wire.link, status, why);
+        }
+        seqc_backoff_failed(&group->wire.backoff, seqc_now_ns());
     }
-    for (int i = 0; i < group->failures && wait < BACKOFF_MAX_NS; i++) {
-        wait *= 2;
-    }
-    group->failures++;
-    group->retry_ns = now + wait / 2 + now % (wait / 2); /* jitter */
-    struct seqc_call *done = seqc_link_take_done(&group->link);
-    pthread_mutex_unlock(&group->mutex);
-    wake_done(done, NULL);
+    unlock_after_ending(group);
 }
 
 void
 seqc_group_close(struct seqc_group *group)
 {
-    pthread_mutex_lock(&group->mutex);
-    if (!group->closed) {
-        group->closed = true;
-        seqc_link_close(&group->link);
-        if (group->leader && group->fd >= 0) {
-            shutdown(group->fd, SHUT_RDWR); /* the leader closes it */
-        }
-        else {
-            drop_socket(group);
-        }
-    }
-    struct seqc_call *done = seqc_link_take_done(&group->link);
-    pthread_mutex_unlock(&group->mutex);
-    wake_done(done, NULL);
+    pthread_mutex_lock(&group->wire.mutex);
+    seqc_wire_close(&group->wire);
+    unlock_after_ending(group);
 }
 
 void
 seqc_group_before_fork(struct seqc_group *group)
 {
-    pthread_mutex_lock(&group->mutex);
+    pthread_mutex_lock(&group->wire.mutex);
 }
 
 void
 seqc_group_after_fork_parent(struct seqc_group *group)
 {
-    pthread_mutex_unlock(&group->mutex);
+    pthread_mutex_unlock(&group->wire.mutex);
 }
 
 void
@@ -567,14 +338,11 @@ seqc_group_after_fork_child(struct seqc_group *group)
 {
     uint64_t self = (uint64_t)pthread_self();
 
-    pthread_mutex_init(&group->mutex, NULL);
     if (group->leader && group->leader->thread != self) {
         group->leader = NULL;
     }
-    drop_socket(group);
-    seqc_link_after_fork(&group->link, self);
+    seqc_wire_after_fork(&group->wire, self);
     group->was_up = false;
-    group->retry_ns = 0;
 }
 
 const struct seqc_stats *
@@ -584,13 +352,19 @@ seqc_group_stats(const struct seqc_group *group)
 }
 
 size_t
-seqc_group_in_flight(const struct seqc_group *group)
+seqc_group_in_flight(struct seqc_group *group)
 {
-    return group->link.in_flight;
+    pthread_mutex_lock(&group->wire.mutex);
+    size_t in_flight = group->wire.link.in_flight;
+    pthread_mutex_unlock(&group->wire.mutex);
+    return in_flight;
 }
 
 bool
-seqc_group_is_up(const struct seqc_group *group)
+seqc_group_is_up(struct seqc_group *group)
 {
-    return group->link.up;
+    pthread_mutex_lock(&group->wire.mutex);
+    bool up = group->wire.link.up;
+    pthread_mutex_unlock(&group->wire.mutex);
+    return up;
 }

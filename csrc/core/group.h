@@ -9,7 +9,11 @@
  *
  * Every function may be called from any thread, without the GIL.  The mutex
  * is a leaf but for the one of seqc_regress; it is never held in a system
- * call that waits. */
+ * call that waits.
+ *
+ * A thread that returns from seqc_group_wait before its call is done may make
+ * another call before it waits again (in a signal handler, say): that one
+ * leads in its stead. */
 #ifndef SEQC_GROUP_H
 #define SEQC_GROUP_H
 
@@ -66,9 +70,9 @@ void seqc_group_before_fork(struct seqc_group *group);
 void seqc_group_after_fork_parent(struct seqc_group *group);
 void seqc_group_after_fork_child(struct seqc_group *group);
 
-/* Racy by design. */
+/* Written to while it is read: see stats.h. */
 const struct seqc_stats *seqc_group_stats(const struct seqc_group *group);
-size_t seqc_group_in_flight(const struct seqc_group *group);
-bool seqc_group_is_up(const struct seqc_group *group);
+size_t seqc_group_in_flight(struct seqc_group *group);
+bool seqc_group_is_up(struct seqc_group *group);
 
 #endif

@@ -69,6 +69,7 @@ seqc_link_up(struct seqc_link *link, int64_t now_ns)
     seqc_buf_clear(&link->out);
     link->encoded = link->written = 0;
     link->now_ns = link->owed_since_ns = now_ns;
+    link->has_answered = false;
     link->script_known = false;
     link->up = true;
     return SEQC_OK;
@@ -198,6 +199,13 @@ seqc_link_rewind(struct seqc_link *link)
     seqc_buf_truncate(&link->out, (size_t)(encoded - link->encoded));
 }
 
+void
+seqc_link_assume_written(struct seqc_link *link)
+{
+    link->written = link->encoded;
+    seqc_buf_clear(&link->out);
+}
+
 /* ---- reading ---- */
 
 seqc_status
@@ -209,6 +217,7 @@ seqc_link_feed(struct seqc_link *link,
     seqc_status status;
 
     link->now_ns = link->owed_since_ns = now_ns;
+    link->has_answered = true;
     seqc_stats_add(&link->stats->in_bytes, len);
     if (link->regress) {
         seqc_regress_lock(link->regress);

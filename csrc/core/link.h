@@ -38,6 +38,7 @@ struct seqc_link {
     int64_t owed_since_ns;    /* last progress while answers are owed */
     uint32_t deletes;         /* in flight; see capture_floor */
     bool up;
+    bool has_answered; /* the connection: bytes came */
     bool script_known;
     struct seqc_call *done_head; /* finished, not yet taken */
     struct seqc_call *done_tail;
@@ -66,6 +67,9 @@ void seqc_link_wrote(struct seqc_link *link, size_t len, int64_t now_ns);
 /* The socket takes no more: requests of which no byte was written are unsent
  * again, so that they can be withdrawn. */
 void seqc_link_rewind(struct seqc_link *link);
+
+/* What is encoded may be on its way: nobody can tell what was written. */
+void seqc_link_assume_written(struct seqc_link *link);
 
 /* Bytes came.  A failure means that the connection must be given up with
  * seqc_link_fail; `seqc_link_why` tells why. */

@@ -75,6 +75,7 @@ struct seqc_call {
     bool counting;         /* increases: at most once */
     bool repeatable;       /* may be sent again after a lost link */
     bool abandoned;
+    bool is_away;          /* its thread is not in seqc_group_wait */
     bool timed;            /* linked in a list of deadlines */
     uint8_t shape;         /* of the result; the binding's */
     uint16_t prefix_len;   /* of every key, bytes; the binding's */

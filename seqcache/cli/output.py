@@ -143,11 +143,9 @@ class Output:
         self, user_id: str | bytes, result: int | BaseException, **more: Any
     ) -> None:
         """Write what became of one id of several."""
-        failed = isinstance(result, BaseException)
         if self.json_lines:
-            rest = error_fields(result) if failed else {"seq": result, **more}
-            self.record(**id_field(user_id), **rest)
-        elif failed:
+            self.record(**id_field(user_id), **_fields_of(result, more))
+        elif isinstance(result, BaseException):
             self.error(result, about=f"{printable(user_id)}: ")
         else:
             self.line(f"{printable(user_id)}\t{result}")
@@ -184,6 +182,12 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, errors.ConfigError | errors.UserIdError):
         return 2
     return 1
+
+
+def _fields_of(result: int | BaseException, more: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, BaseException):
+        return error_fields(result)
+    return {"seq": result, **more}
 
 
 def _encodable(text: str, stream: TextIO) -> str:

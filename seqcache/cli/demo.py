@@ -1,0 +1,81 @@
+"""The verb ``demo``: a tour of 20 seconds that checks what it shows."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .. import SeqCache, cache
+from ..config import Config
+from .output import Output
+from .stage import Quit, Stage
+from .tour import SCENES
+from .verbs import server_name
+
+
+def demo(args: Namespace, out: Output) -> int:
+    """Play all scenes; 1 if one of them did not show what it promises."""
+    failed = []
+    with own_keys(args, "demo") as seqs, Stage(out, fast=args.fast) as stage:
+        _welcome(stage, seqs)
+        try:
+            for scene in SCENES:
+                found = scene(stage, seqs)
+                if out.json_lines:
+                    out.record(scene=scene.__name__, **found)
+                if not found["ok"]:
+                    failed.append(scene.__name__)
+        except Quit:
+            return 0
+    if not stage.silent:
+        _farewell(out, failed)
+    return 1 if failed else 0
+
+
+@contextmanager
+def own_keys(args: Namespace, name: str) -> Iterator[SeqCache]:
+    """Open a cache whose keys are its own and are gone afterwards.
+
+    They begin with the prefix that the user gave, so that an ACL which allows the
+    user's sequences allows these.
+    """
+    # The environment's server is for work; a tour goes there only when told.
+    url = args.url or ("memory://" if name == "demo" else None)
+    config = Config.coerce(
+        url, **({} if args.prefix is None else {"prefix": args.prefix})
+    )
+    ours = config.key_prefix + f"{name}-{secrets.token_hex(4)}:".encode()
+    if config.location.kind == "memory":
+        # Both faces see one store if it has a name.
+        config = config.replace(url=f"memory://{ours.hex()}")
+    with cache(config, prefix=ours) as seqs:
+        try:
+            yield seqs
+        finally:
+            for user_id, _ in list(seqs.scan()):
+                seqs.delete_seq(user_id, restart_from_one=True)
+
+
+def _welcome(stage: Stage, seqs: SeqCache) -> None:
+    out = stage.out
+    if stage.silent:
+        return
+    out.line(
+        out.style("seqcache: numbers for users, in Redis or in this process", "bold")
+    )
+    in_memory = seqs.config.location.kind == "memory"
+    where = "memory:// (no server needed)" if in_memory else server_name(seqs)
+    keys = " Space goes on, q ends." if stage.has_keys else ""
+    stage.say(f"The tour runs on {where}.{keys}")
+    stage.pause(1.0)
+
+
+def _farewell(out: Output, failed: list[str]) -> None:
+    out.line()
+    if failed:
+        out.line(f"This is not as it should be: {', '.join(failed)}")
+        return
+    out.line("That is all. Every call has the same name with threads and with asyncio.")
+    out.line("On a server of yours: seqcache demo --url redis://localhost:6379/0")

@@ -49,12 +49,11 @@ def _in_bulk(client: Client, seconds: float) -> float:
         return rates.in_bulk(calls.increase_many, seconds)
 
 
-# The names are part of the JSON output: stable.
-WORKS: dict[str, tuple[str, Measure]] = {
-    "one_thread": ("one thread", _one_thread),
-    "threads_8": (f"{rates.THREADS} threads", _many_threads),
-    "asyncio_100": (f"asyncio, {rates.IN_FLIGHT} in flight", _in_flight),
-    "bulk_1000": (f"{rates.BULK} users in one call", _in_bulk),
+WORKS: dict[str, Measure] = {
+    "one_thread": _one_thread,
+    "threads_8": _many_threads,
+    "asyncio_100": _in_flight,
+    "bulk_1000": _in_bulk,
 }
 
 
@@ -89,13 +88,12 @@ def _rounds(
     for number in range(args.rounds):
         order.shuffle(jobs)
         for done, (work, client) in enumerate(jobs):
-            label, measure = WORKS[work]
             share = 100 * (number * len(jobs) + done) // (args.rounds * len(jobs))
-            out.progress(f"{share:3} %  {label}: {client.name}")
+            out.progress(f"{share:3} %  {rates.LABELS[work]}: {client.name}")
             if client.name in failed:
                 continue
             try:
-                rate = measure(client, args.seconds)
+                rate = WORKS[work](client, args.seconds)
             except Exception as error:
                 if client is clients[0]:
                     raise
@@ -146,7 +144,7 @@ def by_work(report: dict[str, Any]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in report["results"]:
         column = f"{row['client']} {row['version']}"
-        found.setdefault(WORKS[row["work"]][0], {})[column] = row["per_second"]
+        found.setdefault(rates.LABELS[row["work"]], {})[column] = row["per_second"]
     return found
 
 

@@ -69,7 +69,7 @@ def _welcome(stage: Stage, seqs: SeqCache) -> None:
     where = "memory:// (no server needed)" if in_memory else server_name(seqs)
     keys = " Space goes on, q ends." if stage.has_keys else ""
     stage.say(f"The tour runs on {where}.{keys}")
-    stage.pause(1.0)
+    stage.pause(0.8)
 
 
 def _farewell(out: Output, failed: list[str]) -> None:

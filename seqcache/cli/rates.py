@@ -14,6 +14,13 @@ USERS = [f"user{number}" for number in range(1000)]
 BULK = 1000
 THREADS = 8
 IN_FLIGHT = 100
+# What is measured, as JSON names it and as a person reads it.
+LABELS = {
+    "one_thread": "one thread",
+    "threads_8": f"{THREADS} threads",
+    "asyncio_100": f"asyncio, {IN_FLIGHT} in flight",
+    "bulk_1000": f"{BULK} users in one call",
+}
 # Calls between two looks at the clock: little beside the calls, soon over.
 _BETWEEN = 16
 

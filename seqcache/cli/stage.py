@@ -77,7 +77,7 @@ class Stage:
     def result(self, value: Any) -> None:
         """Show what a line of code returned, and leave time to read it."""
         self._say(f"   {self.out.style(repr(value), 'green')}")
-        self.pause(0.7)
+        self.pause(0.5)
 
     def run(self, source: str, **names: Any) -> Any:
         """Type an expression, evaluate exactly it, show and return the result."""
@@ -91,7 +91,7 @@ class Stage:
         word = self.out.style("ok", "green", "bold") if ok else "FAILED"
         if not self.out.json_lines:
             self.out.write(f"   {word}  {text}\n", flush=True)
-        self.pause(1.0)
+        self.pause(0.6)
 
     def pause(self, seconds: float) -> None:
         """Wait, unless nobody watches or a key says to go on."""

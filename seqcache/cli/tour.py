@@ -149,16 +149,17 @@ def speed(stage: Stage, seqs: SeqCache) -> dict[str, Any]:
             return await rates.in_flight(chats.increase_seq, RATE_SECONDS)
 
     found = {
-        "one thread": rates.one_thread(seqs.increase_seq, RATE_SECONDS),
-        f"{rates.THREADS} threads": rates.many_threads(seqs.increase_seq, RATE_SECONDS),
-        f"asyncio, {rates.IN_FLIGHT} in flight": asyncio.run(awaited()),
-        f"{rates.BULK} ids a call": rates.in_bulk(seqs.increase_seqs, RATE_SECONDS),
+        "one_thread": rates.one_thread(seqs.increase_seq, RATE_SECONDS),
+        "threads_8": rates.many_threads(seqs.increase_seq, RATE_SECONDS),
+        "asyncio_100": asyncio.run(awaited()),
+        "bulk_1000": rates.in_bulk(seqs.increase_seqs, RATE_SECONDS),
     }
     for name, rate in found.items():
-        stage.line(f"{name:24} {rates.rounded(rate):>12} increases a second")
+        label = rates.LABELS[name]
+        stage.line(f"{label:26} {rates.rounded(rate):>12} increases a second")
         stage.pause(0.3)
     ok = min(found.values()) > 0
-    stage.verdict(ok, "`seqcache bench --url ...` compares with other clients")
+    stage.verdict(ok, "a quick look; `seqcache bench` compares with other clients")
     return {"ok": ok, "per_second": {name: round(r) for name, r in found.items()}}
 
 

@@ -14,7 +14,8 @@ from itertools import islice
 from . import _common, _connect, _outcome
 from ._cache import SeqCache
 from ._common import DEFAULT
-from ._foreign_calls import Desk, Operations, Request, raise_from
+from ._foreign_calls import Desk, Request, raise_from
+from ._foreign_operations import Operations
 from ._glob import compile_glob
 from .backends import AsyncBackend, Backend, find_backend
 from .errors import AuthError, ConfigError, ConnectError, SeqCacheError

@@ -19,8 +19,9 @@ from ._foreign import (
     select,
     trouble,
 )
-from ._foreign_calls import Desk, Operations, Request, raise_from
+from ._foreign_calls import Desk, Request, raise_from
 from ._foreign_carriers import Carrier, Looped, Threaded
+from ._foreign_operations import Operations
 from ._glob import compile_glob
 from .errors import ConnectError
 

@@ -113,6 +113,17 @@ def test_a_thousand_lives_leave_no_memory(live: Callable[[Any], Any]) -> None:
     assert asyncio.run(main()) < 100
 
 
+def test_the_type_counts_its_objects() -> None:
+    loop = asyncio.new_event_loop()
+    kind = type(one_of(loop))
+    before = sys.getrefcount(kind)
+    made = [one_of(loop) for _ in range(50)]
+    assert sys.getrefcount(kind) == before + 50
+    del made
+    assert sys.getrefcount(kind) == before
+    loop.close()
+
+
 def test_a_cycle_through_everything_is_collected() -> None:
     class Link:
         pass

@@ -114,13 +114,16 @@ def test_a_dropped_future_lets_its_link_go(run_async: Run) -> None:
     run_async(main())
 
 
-def test_a_closed_loop_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_loop_is_silent(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     loop = asyncio.new_event_loop()
     one = Awaitable.make(loop, Link(), 0)
     loop.close()
     Awaitable.resolve_ints([one], 5, False)
     assert one.result() == 5
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("value", "plain"), [("1", True), ("0", False), ("", False)])

@@ -53,6 +53,7 @@ class SqlStore:
         self._engine = self._dialect.engine
         self._tables = Tables(tables)
         self._ready = False
+        self._closed = False
         # Writers of one SQLite file wait by polling, so that some starve: better
         # that those of one process queue up.
         self.threads = 1 if engine.dialect.name == "sqlite" else SQL_THREADS
@@ -61,6 +62,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Close the connections, unless the engine was the caller's."""
+        self._closed = True
         if self._owned:
             self._engine.dispose()
 
@@ -143,6 +145,8 @@ class SqlStore:
         self, work: Callable[[Work], _T], timeout: float, *, write: bool = True
     ) -> _T:
         """One transaction; repeated while others get in its way and time is left."""
+        if self._closed:
+            raise self._unavailable("it was closed")
         if self._pid != os.getpid():
             # The parent's connections are not ours to use or to close.
             self._engine.dispose(close=False)
@@ -180,9 +184,13 @@ class SqlStore:
                 ensure_tables(conn, self._tables)
                 self._ready = True
             self._dialect.begin(conn, max(0.001, end - time.monotonic()), write)
-            done = work(Work(conn, write))
-            conn.commit()
-            return done
+            try:
+                done = work(Work(conn, write))
+                conn.commit()
+                return done
+            finally:
+                if self._closed and self._owned:
+                    conn.invalidate()  # no pool waits for it any more
 
     def _unavailable(self, cause: str) -> CeilingError:
         self.stats.errors += 1

@@ -100,16 +100,19 @@ class BlockingDriver:
     def _drive(self, step: Step[T], deadline: float) -> T:
         send: Callable[[Any], Effect] = step.send
         value: Any = None
-        while True:
-            try:
-                effect = send(value)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            try:
-                value, send = self._perform(effect, deadline), step.send
-            except (SeqCacheError, TimeUp) as exc:
-                value, send = exc, step.throw
+        try:
+            while True:
+                try:
+                    effect = send(value)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                try:
+                    value, send = self._perform(effect, deadline), step.send
+                except (SeqCacheError, TimeUp) as exc:
+                    value, send = exc, step.throw
+        finally:
+            step.close()  # Ctrl-C: what the step holds is let go of now
 
     def _left(self, deadline: float) -> float | None:
         return None if deadline == math.inf else max(0.0, deadline - self._clock())

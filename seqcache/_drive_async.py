@@ -63,16 +63,19 @@ class AsyncDriver:
     async def _drive(self, step: Step[T], deadline: float) -> T:
         send: Callable[[Any], Effect] = step.send
         value: Any = None
-        while True:
-            try:
-                effect = send(value)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            try:
-                value, send = await self._perform(effect, deadline), step.send
-            except (SeqCacheError, TimeUp) as exc:
-                value, send = exc, step.throw
+        try:
+            while True:
+                try:
+                    effect = send(value)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                try:
+                    value, send = await self._perform(effect, deadline), step.send
+                except (SeqCacheError, TimeUp) as exc:
+                    value, send = exc, step.throw
+        finally:
+            step.close()  # cancelled: what the step holds is let go of now
 
     async def _perform(self, effect: Effect, deadline: float) -> Any:
         left = None if deadline == math.inf else max(0.0, deadline - self._clock())

@@ -91,6 +91,7 @@ class Takeovers(Epochs):
         if not claims:
             return [Owner("again")]
         self.stats.takes += len(claims)
+        call.stage = "sql"
         try:
             outcomes = yield from self._grant(token, claims)
         except (TimeUp, CeilingError):

@@ -115,6 +115,7 @@ class SocketEngine:
         self.free: list[Link] = []
         self.all: set[Link] = set()
         self.calls = 0
+        self.closed = False
         self.hook: Callable[[tuple[Fcall, ...], list[Any] | None], None] | None = None
 
     def fcalls(
@@ -173,6 +174,8 @@ class SocketEngine:
     def acquire(self, end: float) -> Link:
         """A free link to the place that discovery names now, or a new one."""
         address = self.find()
+        if self.closed:
+            raise ConnectError("the client is closed")
         with self.lock:
             for at, link in enumerate(self.free):
                 if link.address == address:
@@ -186,8 +189,11 @@ class SocketEngine:
                     raise
                 time.sleep(0.02)
         with self.lock:
-            self.all.add(link)
-        return link
+            if not self.closed:
+                self.all.add(link)
+                return link
+        link.sock.close()
+        raise ConnectError("the client is closed")
 
     def reserve(self, link: Hashable, end: float) -> bool:
         """Take that very link once nobody uses it; False if it is gone."""
@@ -241,6 +247,7 @@ class SocketEngine:
 
     def close(self) -> None:
         """Close all links."""
+        self.closed = True
         with self.lock:
             links, self.all, self.free = self.all, set(), []
         for link in links:

@@ -9,6 +9,7 @@ and what `DurableClient` takes.
 from __future__ import annotations
 
 import json
+import logging
 import random
 import sys
 import threading
@@ -124,6 +125,8 @@ class Caller(threading.Thread):
 
 def main() -> None:
     """Run the threads; end when the board says so."""
+    # A store that is away is warned of, as it should be; it is no complaint here.
+    logging.getLogger("seqcache").setLevel(logging.CRITICAL)
     board_path, number_text, out_path, options_text = sys.argv[1:5]
     number, options = int(number_text), json.loads(options_text)
     board = Board(Path(board_path))

@@ -1,0 +1,450 @@
+"""The durable state machine, effect by effect, without a server or a clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from seqcache._ceiling_rows import Grant, Owner, Raised, overflow
+from seqcache._durable import Durable
+from seqcache._effects import (
+    Background,
+    Fcalls,
+    Load,
+    Rediscover,
+    Replies,
+    Shared,
+    Sleep,
+    Sql,
+    TimeUp,
+)
+from seqcache._epoch import Belief
+from seqcache._items import (
+    GET,
+    INCR,
+    RAISE,
+    Call,
+    Item,
+    meta_key,
+    record_key,
+    requests,
+)
+from seqcache.errors import (
+    CallTimeout,
+    CeilingError,
+    ConnectError,
+    NotASequence,
+    OutcomeUnknown,
+    SequenceOverflow,
+    ServerError,
+    TokenConflict,
+)
+
+K = Item(INCR, b"k", 1)
+EPOCH = "7.r"
+
+
+class Script:
+    """Performs effects from a table: what Redis and SQL say, in order.
+
+    `redis[name]` and `sql[name]` are lists of answers; an exception is thrown
+    (SQL) or becomes the value (Redis).  Everything performed is in `done`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 100.0
+        self.beliefs: list[Belief] = []
+        self.durable = Durable(
+            lambda: self.now, publish=self.beliefs.append, store_name="db", **options
+        )
+        self.redis: dict[str, list[Any]] = {}
+        self.sql: dict[str, list[Any]] = {}
+        self.done: list[Any] = []
+        self.background: list[Any] = []
+        self.slept = 0.0
+
+    def believe(self, until: float = 105.0) -> Script:
+        """As if an epoch had been opened."""
+        self.durable.process.deadline[EPOCH] = until
+        self.durable._lease = 5.0
+        self.durable._believe(EPOCH, math.inf)
+        return self
+
+    def run(self, step: Any) -> Any:
+        """Drive a generator to its end."""
+        value: Any = None
+        send = step.send
+        while True:
+            try:
+                effect = send(value)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                value, send = self.perform(effect), step.send
+            except (CeilingError, TimeUp) as exc:
+                value, send = exc, step.throw
+
+    def perform(self, effect: Any) -> Any:
+        """One effect."""
+        if isinstance(effect, Fcalls):
+            self.done += [(call.name, *call.args) for call in effect.calls]
+            values = [self.answer(self.redis, call.name) for call in effect.calls]
+            return Replies(values, "link")
+        if isinstance(effect, Sql):
+            self.done.append((effect.method, *effect.args))
+            answer = self.answer(self.sql, effect.method)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+        if isinstance(effect, Shared):
+            return self.run(effect.make())
+        if isinstance(effect, Background):
+            self.background.append(effect)
+            return None
+        self.done.append(type(effect).__name__)
+        if isinstance(effect, Sleep):
+            self.slept += effect.seconds
+            self.now += effect.seconds
+        else:
+            assert isinstance(effect, Load | Rediscover)
+        return None
+
+    def answer(self, table: dict[str, list[Any]], name: str) -> Any:
+        """The next answer of a table; a callable is asked."""
+        value = table[name].pop(0)
+        return value() if callable(value) else value
+
+    def names(self) -> list[str]:
+        """What was performed, by name."""
+        return [one if isinstance(one, str) else one[0] for one in self.done]
+
+
+@pytest.fixture
+def script() -> Script:
+    """A client that believes in an epoch."""
+    return Script().believe()
+
+
+def test_first_call_opens_an_epoch_and_publishes_its_lease():
+    script = Script()
+    script.redis = {
+        "seq_incr": [[b"take", b"0"]],
+        "seq_open": [[b"go", b"run"]],
+        "seq_begin": [[b"ok"]],
+        "seq_mark": [[b"ok", b"0", b"", b"0", b"0"]],
+        "seq_install": [1],
+    }
+
+    def begin() -> str:
+        script.now += 2.0  # SQL is slow: the lease counts from before the query
+        return EPOCH
+
+    script.sql = {"begin_epoch": [begin], "owners": [[Owner("none")]],
+                  "take": [[Grant(0, 10, 0)]]}  # fmt: skip
+    assert script.run(script.durable.slow([K])) == [1]
+    assert script.durable.belief.until == 105.0
+    assert script.beliefs[-1].token == EPOCH
+    assert script.names() == [
+        "seq_open", "begin_epoch", "seq_begin", "seq_incr", "owners",
+        "seq_mark", "take", "seq_install",
+    ]  # fmt: skip
+
+
+def test_epoch_of_others_is_joined_after_sql_calls_it_open():
+    script = Script()
+    script.redis = {"seq_open": [[b"cur", EPOCH.encode()]], "seq_incr": [5]}
+    script.sql = {"state": [("open", 5.0)]}
+    assert script.run(script.durable.slow([K])) == [5]
+
+
+def test_closed_epoch_is_replaced_only_after_discovery_was_asked():
+    script = Script()
+    script.redis = {
+        "seq_open": [[b"cur", b"3.x"], [b"busy"], [b"go", b"run"]],
+        "seq_begin": [[b"ok"]],
+        "seq_incr": [5],
+    }
+    script.sql = {"state": [("closing", 5.0)], "begin_epoch": [EPOCH]}
+    assert script.run(script.durable.slow([K])) == [5]
+    names = script.names()
+    assert names.index("Rediscover") < names.index("begin_epoch")
+    assert script.done[3][2] == "3.x"  # the second seq_open names the old one
+    assert 0.005 <= script.slept <= 0.02
+
+
+def test_r1_seq_begin_is_never_repeated_with_its_number():
+    script = Script()
+    lost = OutcomeUnknown("lost")
+    script.redis = {
+        "seq_open": [[b"go", b"run"], [b"cur", EPOCH.encode()]],
+        "seq_begin": [lost],
+        "seq_incr": [5],
+    }
+    script.sql = {"begin_epoch": [EPOCH], "state": [("open", 5.0)]}
+    assert script.run(script.durable.slow([K])) == [5]
+    assert script.names().count("seq_begin") == 1
+
+
+def test_r6_lease_that_is_over_is_renewed_before_sending(script):
+    script.now = 105.0
+    script.redis = {"seq_incr": [5]}
+    script.sql = {"state": [("open", 5.0)]}
+    assert script.run(script.durable.slow([K])) == [5]
+    assert script.names() == ["state", "seq_incr"]
+    assert script.durable.belief.until == 110.0
+
+
+def test_r6_lease_that_cannot_be_renewed_stops_the_call(script):
+    script.now = 106.0
+    away = CeilingError("away", reason="unavailable")
+    script.sql = {"state": [away]}
+    (error,) = script.run(script.durable.slow([K]))
+    assert error is away
+    assert script.names() == ["state"]
+
+
+def test_verdicts_of_the_fast_path_need_no_second_sending(script):
+    verdicts = [4, [b"low", 5, b"ab", b"9"], [b"same", 2, 1]]
+    items = [K, Item(INCR, b"j"), Item(INCR, b"i", 1, b"t")]
+    assert script.run(script.durable.slow(items, verdicts, EPOCH)) == [4, 5, 2]
+    assert script.done == []
+    assert [one.key[:2] for one in script.background] == [("extend", b"j")]
+
+
+def test_other_epoch_is_looked_up_and_the_call_sent_again(script):
+    script.redis = {"seq_open": [[b"cur", b"8.y"]], "seq_incr": [5]}
+    script.sql = {"state": [("open", 5.0)]}
+    told = [[b"epoch", b"8.y"]]
+    assert script.run(script.durable.slow([K], told, EPOCH)) == [5]
+    assert script.done[-1] == ("seq_incr", "8.y", 1, "")
+
+
+def test_full_block_is_extended_and_counted_again(script):
+    script.sql = {"extend": [[Raised("ok", 30, 20)]]}
+    script.redis = {"seq_extend": [[b"ok"]], "seq_incr": [11]}
+    told = [[b"full", b"ab", b"10", b"11"]]
+    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.done[1] == ("seq_extend", EPOCH, "ab", 30, 20)
+
+
+def test_superseded_cell_is_dropped(script):
+    script.sql = {"extend": [[Raised("gone")]]}
+    script.redis = {"seq_drop": [[b"ok"]], "seq_incr": [11]}
+    told = [[b"full", b"ab", b"10", b"11"]]
+    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.done[1] == ("seq_drop", EPOCH, "ab")
+
+
+def test_fenced_epoch_is_replaced(script):
+    script.sql = {"extend": [[Raised("fenced")]], "begin_epoch": ["9.z"]}
+    script.redis = {
+        "seq_open": [[b"go", b"run"]], "seq_begin": [[b"ok"]], "seq_incr": [11]
+    }  # fmt: skip
+    told = [[b"full", b"ab", b"10", b"11"]]
+    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.durable.stats.fenced == 1
+    assert script.done[-1][1] == "9.z"
+
+
+def test_overflow_is_told_to_its_caller_only(script):
+    script.sql = {"extend": [[overflow(b"k")]]}
+    told = [[b"full", b"ab", b"10", b"11"]]
+    (error,) = script.run(script.durable.slow([K], told, EPOCH))
+    assert isinstance(error, SequenceOverflow)
+
+
+def test_wait_for_a_lease_is_counted_from_the_first_sight(script):
+    script.sql = {
+        "owners": [[Owner("wait", "ab", 3, 1.0)], [Owner("free", "ab")]],
+        "epoch_state": ["closing"] * 40,
+        "close_epoch": [None],
+        "take": [[Grant(20, 30, 20)]],
+    }
+    script.redis = {
+        "seq_incr": [[b"take", b"4"]],
+        "seq_mark": [[b"ok", b"4", b"ab", b"1", b"10"]],
+        "seq_install": [21],
+    }
+    began = script.now
+    told = [[b"take", b"4"]]
+    assert script.run(script.durable.slow([K], told, EPOCH)) == [21]
+    assert script.now - began == pytest.approx(1.1)
+    take = next(one for one in script.done if one[0] == "take")[1][0]
+    assert (take.gids, take.floor, take.cell_ceiling) == (frozenset(["ab"]), 1, 10)
+    assert (take.seen, take.at_least, take.need) == ("ab", 4, 1)
+
+
+def test_store_that_is_away_does_not_stop_the_wait(script):
+    away = CeilingError("away", reason="unavailable")
+    script.sql = {"epoch_state": [away] * 40, "close_epoch": [None]}
+    script.run(script.durable.wait_closed(3, 1.0))
+    assert script.names()[-1] == "close_epoch"
+
+
+def test_take_that_failed_withdraws_its_marker(script):
+    away = CeilingError("away", reason="unavailable")
+    script.sql = {"owners": [[Owner("none")]], "take": [away] * 3}
+    script.redis = {"seq_mark": [[b"ok", b"0", b"", b"0", b"0"]], "seq_drop": [[b"ok"]]}
+    (error,) = script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH))
+    assert error is away
+    script.run(script.background[0].make())
+    assert script.names()[-1] == "seq_drop"
+
+
+def test_install_that_was_not_sent_is_never_sent_elsewhere(script):
+    gone = ConnectError("the link is gone")
+    script.sql = {"owners": [[Owner("none")]], "take": [[Grant(0, 10, 0)]]}
+    script.redis = {
+        "seq_mark": [[b"ok", b"0", b"", b"0", b"0"]],
+        "seq_install": [gone],
+        "seq_incr": [11],
+    }
+    assert script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH)) == [11]
+    assert script.names().count("seq_install") == 1
+    assert len(script.background) == 1  # the marker's withdrawal
+
+
+LOST = OutcomeUnknown("lost")
+READONLY = ServerError("READONLY You can't", code="READONLY")
+OOM = ServerError("OOM command not allowed", code="OOM")
+NO_LIBRARY = ServerError("ERR Function not found", code="ERR")
+
+
+@pytest.mark.parametrize(
+    ("item", "retry", "error", "again"),
+    [
+        (K, "safe", LOST, False),
+        (K, "gap", LOST, True),
+        (K, "never", LOST, False),
+        (Item(INCR, b"k", 1, b"t"), "safe", LOST, True),
+        (Item(INCR, b"k", 1, b"t"), "never", LOST, False),
+        (Item(GET, b"k", 0), "safe", CallTimeout("lost"), True),
+        (Item(RAISE, b"k", 3), "safe", CallTimeout("lost"), True),
+        (K, "safe", READONLY, True),
+        (K, "safe", NO_LIBRARY, True),
+        (K, "never", READONLY, False),
+        (K, "gap", OOM, False),
+        (K, "safe", ConnectError("no link"), False),
+    ],
+)
+def test_what_is_sent_again_after_an_error(item, retry, error, again):
+    script = Script(retry=retry).believe()
+    script.redis = {f"seq_{item.op}": [5]}
+    (result,) = script.run(script.durable.slow([item], [error], EPOCH))
+    if again:
+        assert result == 5
+        assert ("Rediscover" in script.done) == (error is READONLY)
+        assert ("Load" in script.done) == (error is NO_LIBRARY)
+    else:
+        assert type(result) is type(error)
+        assert script.done == []
+
+
+def test_error_after_an_unknown_try_stays_unknown():
+    script = Script().believe()
+    item = Item(INCR, b"k", 1, b"t")
+    script.redis = {"seq_incr": [OOM]}
+    (result,) = script.run(script.durable.slow([item], [LOST], EPOCH))
+    assert isinstance(result, OutcomeUnknown)
+    assert (result.executed, result.token, result.by) == (None, b"t", 1)
+    assert result.cause is OOM
+
+
+def time_up() -> Any:
+    raise TimeUp
+
+
+@pytest.mark.parametrize(
+    ("tables", "kind", "reason"),
+    [
+        ({"owners": [time_up]}, CeilingError, "unavailable"),
+        ({"owners": [[Owner("wait", "a", 3, 9.0)]], "epoch_state": [time_up]},
+         CeilingError, "fence"),
+        ({"owners": [[Owner("none")]], "mark": [time_up]}, CallTimeout, None),
+        ({"owners": [[Owner("none")]], "take": [time_up]}, CeilingError, "unavailable"),
+    ],
+)  # fmt: skip
+def test_deadline_says_what_the_call_waited_for(script, tables, kind, reason):
+    mark: list[Callable[[], Any] | Any] = tables.pop("mark", [])
+    script.sql = tables
+    script.redis = {"seq_mark": mark or [[b"ok", b"0", b"", b"0", b"0"]]}
+    (error,) = script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH))
+    assert type(error) is kind
+    assert error.executed is False
+    assert getattr(error, "reason", None) == reason
+    if reason == "unavailable":
+        assert "db" in str(error)
+
+
+def test_deadline_after_a_lost_reply_is_unknown(script):
+    script.redis = {"seq_incr": [time_up]}
+    item = Item(INCR, b"k", 2, b"t")
+    (error,) = script.run(script.durable.slow([item], [LOST], EPOCH))
+    assert isinstance(error, OutcomeUnknown)
+
+
+def test_token_with_another_amount_conflicts(script):
+    item = Item(INCR, b"k", 2, b"t")
+    (error,) = script.run(script.durable.slow([item], [[b"same", 9, 3]], EPOCH))
+    assert isinstance(error, TokenConflict)
+
+
+def test_bulk_keeps_each_outcome_apart(script):
+    items = [Item(INCR, name) for name in (b"a", b"b", b"c", b"d", b"e")]
+    told = [1, [b"err", b"WRONGTYPE Operation"], [b"take", b"junk"], [b"busy"],
+            [b"err", b"ERR increment or decrement would overflow"]]  # fmt: skip
+    script.redis = {"seq_incr": [8]}
+    a, b, c, d, e = script.run(script.durable.slow(items, told, EPOCH))
+    assert (a, d) == (1, 8)
+    assert isinstance(b, NotASequence)
+    assert isinstance(c, NotASequence)
+    assert isinstance(e, SequenceOverflow)
+
+
+def test_large_bulk_is_split_and_its_kinds_kept_apart():
+    items = [Item(INCR, b"%d" % n) for n in range(1030)]
+    calls, parts = requests(Call(items, False), EPOCH, True, 600)
+    assert [len(part) for part in parts] == [512, 512, 6]
+    assert {call.name for call in calls} == {"seq_incr_many"}
+    assert calls[0].args == (EPOCH, 1, "v")
+    mixed = [Item(RAISE, b"a", 4), Item(RAISE, b"b", 4), Item(INCR, b"c", 1, b"t")]
+    calls, _ = requests(Call(mixed, False), EPOCH, False, 60)
+    assert [call.name for call in calls] == ["seq_raise", "seq_raise", "seq_incr"]
+    assert calls[2].args == (EPOCH, 1, "", 60)
+
+
+def test_keys_of_one_counter_share_its_slot_and_nothing_else():
+    assert meta_key(b"seq:x") == b"sqc:m:{seq:x}"
+    assert meta_key(b"{t}x") == b"sqc:b:{t}x"
+    assert meta_key(b"{x}") != meta_key(b"x")
+    assert record_key(b"x", b"a:b") == b"sqc:t:1:{x}:a:b"
+    assert record_key(b"x", b"t") != record_key(b"{x}", b"t")
+
+
+def test_renewal_goes_on_while_in_use_and_ends_when_idle(script):
+    script.sql = {"state": [("open", 5.0)] * 60}
+    script.durable._used = script.now
+    script.run(script.durable.renewal())
+    assert script.now == pytest.approx(130, abs=2)
+    assert script.durable.stats.renewals == pytest.approx(30, abs=3)
+    assert script.durable.belief.touch_at == -math.inf
+
+
+def test_touch_starts_one_renewal_and_says_when_to_touch_again(script):
+    script.run(script.durable.touch())
+    assert [one.key for one in script.background] == ["renewal"]
+    assert script.durable.belief.touch_at == pytest.approx(115.0)
+
+
+def test_epoch_without_a_lease_never_ends_and_is_verified():
+    script = Script(fence="connection")
+    script.redis = {
+        "seq_open": [[b"go", b"run"]], "seq_begin": [[b"ok"]], "seq_incr": [5]
+    }  # fmt: skip
+    script.sql = {"begin_epoch": [EPOCH]}
+    assert script.run(script.durable.slow([K])) == [5]
+    assert script.durable.belief.until == math.inf
+    assert script.done[-1] == ("seq_incr", EPOCH, 1, "v")

@@ -59,7 +59,7 @@ WORKS: dict[str, Measure] = {
 
 def bench(args: Namespace, out: Output) -> int:
     """Measure everything, print the table or the JSON, draw the chart."""
-    with own_keys(args, "bench") as seqs:
+    with own_keys(args, "bench", out) as seqs:
         peers, missing = installed(seqs.config)
         clients = [ourselves(seqs), *peers]
         measured = _rounds(args, out, clients, missing)

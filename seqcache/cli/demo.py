@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from .. import SeqCache, cache
 from ..config import Config
-from .output import Output
+from ..errors import SeqCacheError
+from .output import Output, message_of, printable
 from .stage import Quit, Stage
 from .tour import SCENES
 from .verbs import server_name
@@ -18,7 +19,7 @@ from .verbs import server_name
 def demo(args: Namespace, out: Output) -> int:
     """Play all scenes; 1 if one of them did not show what it promises."""
     failed = []
-    with own_keys(args, "demo") as seqs, Stage(out, fast=args.fast) as stage:
+    with own_keys(args, "demo", out) as seqs, Stage(out, fast=args.fast) as stage:
         _welcome(stage, seqs)
         try:
             for scene in SCENES:
@@ -35,7 +36,7 @@ def demo(args: Namespace, out: Output) -> int:
 
 
 @contextmanager
-def own_keys(args: Namespace, name: str) -> Iterator[SeqCache]:
+def own_keys(args: Namespace, name: str, out: Output) -> Iterator[SeqCache]:
     """Open a cache whose keys are its own and are gone afterwards.
 
     They begin with the prefix that the user gave, so that an ACL which allows the
@@ -54,8 +55,17 @@ def own_keys(args: Namespace, name: str) -> Iterator[SeqCache]:
         try:
             yield seqs
         finally:
-            for user_id, _ in list(seqs.scan()):
-                seqs.delete_seq(user_id, restart_from_one=True)
+            _remove(seqs, out)
+
+
+def _remove(seqs: SeqCache, out: Output) -> None:
+    """Delete the keys; a failure is told and hides no error of the run itself."""
+    try:
+        for user_id, _ in list(seqs.scan()):
+            seqs.delete_seq(user_id, restart_from_one=True)
+    except SeqCacheError as error:
+        prefix = printable(seqs.config.key_prefix)
+        out.warn(f"keys that begin with {prefix} remain: {message_of(error)}")
 
 
 def _welcome(stage: Stage, seqs: SeqCache) -> None:

@@ -122,6 +122,10 @@ class Output:
         if not self.quiet:
             self._complain(self.style(text, "dim", to="err"))
 
+    def warn(self, text: str) -> None:
+        """Tell a person something that has to be told, quiet or not."""
+        self._complain(f"seqcache: {printable_text(text)}")
+
     def progress(self, text: str) -> None:
         """Replace the line of progress on a terminal; ``""`` removes it."""
         if not self.quiet and is_terminal(sys.stderr):

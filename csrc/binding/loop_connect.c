@@ -317,7 +317,10 @@ loop_traverse(PyObject *object, visitproc visit, void *arg)
     }
     stop = visit_owners(&self->link.unsent, visit, arg);
     stop = stop ? stop : visit_owners(&self->link.sent, visit, arg);
-    return stop ? stop : visit_owners(&self->link.delayed, visit, arg);
+    for (int i = 0; i < SEQC_DELAY_LENGTHS && !stop; i++) {
+        stop = visit_owners(&self->link.delays.lists[i], visit, arg);
+    }
+    return stop;
 }
 
 int

@@ -172,7 +172,8 @@ engine_let_go(EngineObject *engine, PyObject *Py_UNUSED(ignored))
     while (PyDict_Next(engine->loops, &at, &loop, &object)) {
         LoopLinkObject *self = (LoopLinkObject *)object;
         bool idle = !self->link.sent.head && !self->link.unsent.head
-            && !self->link.delayed.head && !self->ready_head;
+            && seqc_delays_earliest(&self->link.delays) == SEQC_TIME_NEVER
+            && !self->ready_head;
         if (idle && self->fd >= 0) {
             self->closed = true;
             shutdown(self->fd, SHUT_RDWR);

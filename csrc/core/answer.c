@@ -5,33 +5,10 @@
 
 #include "core/alloc.h"
 
-/* A server that does not run commands now (LOADING, READONLY ...) is asked
- * again after 10 ms, then twice as long each time up to 0.64 s, half of it by
- * chance; without a deadline at most so many times. */
-#define RETRY_FIRST_NS    10000000
-#define RETRY_DOUBLINGS   6
-#define RETRY_ATTEMPTS    64
-
-static uint64_t
-mix_bits(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15u;
-    return x ^ (x >> 29);
-}
-
-static int64_t
-retry_delay_ns(const struct seqc_link *link,
-               const struct seqc_request *request)
-{
-    int doublings = request->attempts < RETRY_DOUBLINGS ? request->attempts
-                                                        : RETRY_DOUBLINGS;
-    int64_t whole = (int64_t)RETRY_FIRST_NS << doublings;
-    uint64_t chance = mix_bits((uint64_t)link->now_ns
-                               ^ (uint64_t)(uintptr_t)request);
-
-    return whole / 2 + (int64_t)(chance % (uint64_t)(whole / 2));
-}
+/* Tries of a request that the server does not run; those whose script it lost
+ * are sent in full at once, and wait only when that does not help either. */
+#define RETRY_ATTEMPTS 64
+#define SCRIPT_ATTEMPTS 2
 
 static void
 call_done(struct seqc_link *link, struct seqc_call *call)
@@ -107,16 +84,15 @@ check_regress(struct seqc_link *link,
               int64_t value)
 {
     int64_t before = value;
-    bool lost;
 
     if (!link->regress) {
         return;
     }
-    if (request->op == SEQC_OP_INCREASE) {
-        before = value - request->amount;
+    if (request->op == SEQC_OP_INCREASE
+        && __builtin_sub_overflow(value, request->amount, &before)) {
+        before = INT64_MIN; /* only a liar answers so */
     }
-    lost = request->op != SEQC_OP_RAISE && before < request->floor;
-    if (!lost) {
+    if (request->op == SEQC_OP_RAISE || before >= request->floor) {
         seqc_regress_raise(link->regress, request->hash, value);
         return;
     }
@@ -160,14 +136,11 @@ finish_number(struct seqc_link *link,
               struct seqc_request *request,
               int64_t value)
 {
-    if (request->op == SEQC_OP_DELETE) {
-        link->deletes--;
-        if (link->regress) {
-            seqc_regress_forget(link->regress, request->hash);
-        }
-    }
-    else {
+    if (request->op != SEQC_OP_DELETE) {
         check_regress(link, request, value);
+    }
+    else if (link->regress) {
+        seqc_regress_forget(link->regress, request->hash);
     }
     if (!request->call->abandoned) {
         request->u.value = value;
@@ -196,51 +169,31 @@ finish_scalar(struct seqc_link *link,
 
 /* ---- the server said no ---- */
 
-static void
-insert_delayed(struct seqc_link *link, struct seqc_request *request)
-{
-    struct seqc_request *after = link->delayed.tail;
-    struct seqc_list rest = {0};
-
-    while (after && after->u.due_ns > request->u.due_ns) {
-        struct seqc_request *later = after;
-        after = after->prev;
-        seqc_list_remove(&link->delayed, later);
-        seqc_list_push_front(&rest, later);
-    }
-    seqc_list_push(&link->delayed, request);
-    while (rest.head) {
-        struct seqc_request *later = rest.head;
-        seqc_list_remove(&rest, later);
-        seqc_list_push(&link->delayed, later);
-    }
-}
-
 /* Keeps the request for another try.  False: there is no time for one. */
 static bool
 retry_later(struct seqc_link *link,
             struct seqc_request *request,
             bool no_script)
 {
-    int64_t due = link->now_ns + retry_delay_ns(link, request);
+    int64_t due = seqc_delays_due_ns(&link->delays, request, link->now_ns);
 
     if (request->call->abandoned) {
         return false;
     }
     if (no_script && request->op == SEQC_OP_RAISE) {
         link->script_known = false;
-        request->state = SEQC_REQUEST_UNSENT;
-        seqc_list_push(&link->unsent, request);
-        return true;
+        if (request->attempts < SCRIPT_ATTEMPTS) {
+            request->attempts++;
+            request->state = SEQC_REQUEST_UNSENT;
+            seqc_list_push(&link->unsent, request);
+            return true;
+        }
     }
     if (!link->options.repeat || due >= request->call->deadline_ns
         || request->attempts >= RETRY_ATTEMPTS) {
         return false;
     }
-    request->attempts++;
-    request->u.due_ns = due;
-    request->state = SEQC_REQUEST_DELAYED;
-    insert_delayed(link, request);
+    seqc_delays_add(&link->delays, request, due);
     return true;
 }
 
@@ -252,9 +205,6 @@ take_error(struct seqc_link *link,
 {
     struct seqc_verdict verdict = seqc_error_classify(text, len);
 
-    if (request->op == SEQC_OP_DELETE) {
-        link->deletes--;
-    }
     if (verdict.not_run && retry_later(link, request, verdict.no_script)) {
         note_error(request, text, len);
         return;
@@ -265,7 +215,9 @@ take_error(struct seqc_link *link,
 /* ---- the reader's target ---- */
 
 static bool
-expect_reply(void *context, enum seqc_reply_shape *out_shape, size_t *out_count)
+expect_reply(void *context,
+             enum seqc_reply_shape *out_shape,
+             size_t *out_count)
 {
     struct seqc_link *link = context;
     struct seqc_request *head = link->sent.head;
@@ -299,6 +251,7 @@ pop_sent(struct seqc_link *link)
 
     seqc_list_remove(&link->sent, head);
     link->in_flight -= head->span;
+    link->deletes -= head->op == SEQC_OP_DELETE;
     if (link->regress && link->sent.head) {
         seqc_regress_prefetch(link->regress, link->sent.head->hash);
     }
@@ -310,10 +263,6 @@ pop_sent(struct seqc_link *link)
 static void
 read_again(struct seqc_link *link, struct seqc_request *element)
 {
-    if (element->call->abandoned) {
-        finish_good(link, element);
-        return;
-    }
     element->op = SEQC_OP_GET;
     element->span = 1;
     element->state = SEQC_REQUEST_UNSENT;
@@ -327,6 +276,10 @@ finish_elements(struct seqc_link *link, struct seqc_request *head)
 {
     uint32_t span = head->span;
 
+    if (head->call->abandoned) { /* its holder may be reading the elements */
+        finish_good(link, head);
+        return;
+    }
     head->span = 1;
     for (uint32_t i = 0; i < span; i++) {
         struct seqc_request *element = &head[i];

@@ -65,7 +65,9 @@ choose_heir(struct seqc_group *group)
     struct seqc_call *heir = find_heir(&link->sent, me);
 
     heir = heir ? heir : find_heir(&link->unsent, me);
-    heir = heir ? heir : find_heir(&link->delayed, me);
+    for (int i = 0; i < SEQC_DELAY_LENGTHS && !heir; i++) {
+        heir = find_heir(&link->delays.lists[i], me);
+    }
     group->leader = heir;
     if (group->wire.closed) {
         seqc_wire_drop_socket(&group->wire);

@@ -114,9 +114,7 @@ encode_next(struct seqc_link *link)
     if (request->op == SEQC_OP_RAISE) {
         link->script_known = true;
     }
-    if (request->op == SEQC_OP_DELETE) {
-        link->deletes++;
-    }
+    link->deletes += request->op == SEQC_OP_DELETE;
     seqc_list_remove(&link->unsent, request);
     request->state = SEQC_REQUEST_SENT;
     request->u.offset = link->encoded;
@@ -176,10 +174,8 @@ unsend_last(struct seqc_link *link)
 
     seqc_list_remove(&link->sent, request);
     link->in_flight -= request->span;
+    link->deletes -= request->op == SEQC_OP_DELETE;
     link->encoded = request->u.offset;
-    if (request->op == SEQC_OP_DELETE) {
-        link->deletes--;
-    }
     if (request->call->abandoned) {
         seqc_answer_finish(link, request, &(struct seqc_outcome){0});
         return;
@@ -257,6 +253,16 @@ resolve_lost(struct seqc_link *link,
     seqc_list_push(again, request);
 }
 
+/* Whether the key was deleted nobody knows; answers that came since it was
+ * forgotten may be of before. */
+static void
+forget_again(struct seqc_link *link, const struct seqc_request *request)
+{
+    seqc_regress_lock(link->regress);
+    seqc_regress_forget(link->regress, request->hash);
+    seqc_regress_unlock(link->regress);
+}
+
 void
 seqc_link_fail(struct seqc_link *link, seqc_status cause, const char *why)
 {
@@ -276,6 +282,9 @@ seqc_link_fail(struct seqc_link *link, seqc_status cause, const char *why)
     while (link->sent.head) {
         struct seqc_request *request = link->sent.head;
         seqc_list_remove(&link->sent, request);
+        if (link->regress && request->op == SEQC_OP_DELETE) {
+            forget_again(link, request);
+        }
         resolve_lost(link, request, &again, &outcome);
     }
     seqc_list_prepend(&link->unsent, &again);
@@ -304,7 +313,9 @@ seqc_link_refuse(struct seqc_link *link, seqc_status status, const char *why)
     };
 
     end_list(link, &link->unsent, &outcome);
-    end_list(link, &link->delayed, &outcome);
+    for (int i = 0; i < SEQC_DELAY_LENGTHS; i++) {
+        end_list(link, &link->delays.lists[i], &outcome);
+    }
 }
 
 void
@@ -317,6 +328,7 @@ seqc_link_close(struct seqc_link *link)
 
     seqc_link_rewind(link);
     link->up = false;
+    seqc_buf_clear(&link->out);
     link->in_flight = 0;
     link->deletes = 0;
     end_list(link, &link->sent, &sent);
@@ -346,11 +358,13 @@ withdraw(struct seqc_link *link,
         seqc_list_remove(&link->unsent, request);
         break;
     case SEQC_REQUEST_DELAYED:
-        seqc_list_remove(&link->delayed, request);
+        seqc_delays_remove(&link->delays, request);
         break;
-    case SEQC_REQUEST_SENT:
+    case SEQC_REQUEST_SENT: /* it did not wait for room */
+        status = status == SEQC_BUSY ? SEQC_TIMEOUT : status;
         outcome.executed = SEQC_EXECUTED_UNKNOWN;
         outcome.status = request->call->counting ? SEQC_UNKNOWN : status;
+        outcome.cause = status;
         break;
     case SEQC_REQUEST_IDLE:
     case SEQC_REQUEST_DONE:
@@ -406,10 +420,10 @@ seqc_link_late_status(const struct seqc_link *link)
 void
 seqc_link_tick(struct seqc_link *link, int64_t now_ns)
 {
+    struct seqc_request *request;
+
     link->now_ns = now_ns;
-    while (link->delayed.head && link->delayed.head->u.due_ns <= now_ns) {
-        struct seqc_request *request = link->delayed.head;
-        seqc_list_remove(&link->delayed, request);
+    while ((request = seqc_delays_expired(&link->delays, now_ns))) {
         request->state = SEQC_REQUEST_UNSENT;
         seqc_list_push(&link->unsent, request);
     }
@@ -429,11 +443,9 @@ int64_t
 seqc_link_next_ns(const struct seqc_link *link)
 {
     int64_t death = death_ns(link);
+    int64_t due = seqc_delays_earliest(&link->delays);
 
-    if (link->delayed.head && link->delayed.head->u.due_ns < death) {
-        return link->delayed.head->u.due_ns;
-    }
-    return death;
+    return due < death ? due : death;
 }
 
 bool
@@ -449,39 +461,4 @@ seqc_link_take_done(struct seqc_link *link)
 
     link->done_head = link->done_tail = NULL;
     return done;
-}
-
-/* ---- fork ---- */
-
-static void
-drop_foreign(struct seqc_list *list, uint64_t thread)
-{
-    struct seqc_request *next;
-
-    for (struct seqc_request *request = list->head; request; request = next) {
-        struct seqc_call *call = request->call;
-        next = request->next;
-        if (call->thread == thread) {
-            continue;
-        }
-        seqc_list_remove(list, request);
-        call->waiting -= request->span;
-        call->next_done = NULL;
-        if (!call->waiting) { /* the holder's reference, then the link's */
-            if (!call->abandoned) {
-                seqc_call_unref(call);
-            }
-            seqc_call_unref(call);
-        }
-    }
-}
-
-void
-seqc_link_after_fork(struct seqc_link *link, uint64_t thread)
-{
-    drop_foreign(&link->sent, thread);
-    drop_foreign(&link->unsent, thread);
-    drop_foreign(&link->delayed, thread);
-    link->done_head = link->done_tail = NULL;
-    seqc_link_fail(link, SEQC_CONNECT, "the process was forked");
 }

@@ -11,6 +11,7 @@
 #define SEQC_LINK_H
 
 #include "core/buf.h"
+#include "core/delay.h"
 #include "core/regress.h"
 #include "core/reply.h"
 #include "core/request.h"
@@ -30,7 +31,7 @@ struct seqc_link {
     struct seqc_buf out; /* encoded, not yet written */
     struct seqc_list unsent;
     struct seqc_list sent;    /* in the order of the stream */
-    struct seqc_list delayed; /* by due_ns */
+    struct seqc_delays delays;
     size_t in_flight;         /* elements in `sent` */
     uint64_t encoded;         /* stream offset of the next encoded byte */
     uint64_t written;         /* stream offset of the next written byte */

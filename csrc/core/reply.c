@@ -219,6 +219,12 @@ create_array(const redisReadTask *task, size_t count)
     if (task_depth(task) >= SEQC_REPLY_DEPTH_MAX) {
         return refuse(replies, SEQC_PROTOCOL, "the reply nests too deep");
     }
+    /* hiredis counts them as elements, which shifts all that follow. */
+    if (task->parent
+        && (task->type == REDIS_REPLY_ATTR
+            || task->type == REDIS_REPLY_PUSH)) {
+        return refuse(replies, SEQC_PROTOCOL, "a push within a reply");
+    }
     if (!begin_reply(replies, task)) {
         return NULL;
     }

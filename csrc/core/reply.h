@@ -95,7 +95,8 @@ void seqc_replies_fini(struct seqc_replies *replies);
 seqc_status seqc_replies_reset(struct seqc_replies *replies) SEQC_CHECK;
 
 /* Consumes all of `data`; the target gets each complete reply.  PROTOCOL with
- * `why` set when the peer does not speak RESP; nothing can be read after it. */
+ * `why` set when the peer does not speak RESP; nothing can be read after
+ * it. */
 seqc_status seqc_replies_feed(struct seqc_replies *replies,
                               const char *data,
                               size_t len) SEQC_CHECK;

@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.skipif(
     importlib.util.find_spec("mypy") is None, reason="mypy comes with `make check`"
 )
-def test_usage_sample_passes_mypy_strict(tmp_path):
+def test_usage_sample_passes_mypy_strict(tmp_path: Path) -> None:
     sample = tmp_path / "usage.py"
     sample.write_text((HERE / "usage.py").read_text())
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir"]

@@ -87,4 +87,3 @@ def mistakes(cache: seqcache.SeqCache) -> None:
     cache.get_seq(None)  # type: ignore[arg-type]
     cache.increase_seq("a", "1")  # type: ignore[arg-type]
     cache.get_seqs(None)  # type: ignore[arg-type]
-    seqcache.cache("memory://", no_such_option=1)  # type: ignore[call-arg]

@@ -6,8 +6,10 @@ the answers and turns failures into the errors that the C engine would raise.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import _common, _outcome
@@ -23,7 +25,7 @@ from .errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from . import _native
@@ -144,7 +146,7 @@ class Desk:
 
     def failed(self, request: Request, error: Exception) -> BaseException:
         """Build what the caller gets for an exception of the whole call."""
-        told = [self._told(request, error, key) for key in request.keys or [None]]
+        told = self._told_of_all(request, error)
         self._settle(request, told)
         return self._summed_up(request, told)
 
@@ -154,8 +156,7 @@ class Desk:
 
     def out_of_time(self, request: Request) -> BaseException:
         """Build the error of a call that the backend did not end in time."""
-        error = request.late(self.where, None)
-        told = [self._told(request, error, key) for key in request.keys or [None]]
+        told = self._told_of_all(request, request.late(self.where, None))
         return self._summed_up(request, told)
 
     def _settle(self, request: Request, results: Sequence[Any] | None) -> None:
@@ -167,11 +168,11 @@ class Desk:
 
     def _checked(self, request: Request, answer: Any) -> list[Any]:
         """Refuse what the protocol does not allow: it must never pass as a number."""
-        results = list(answer) if isinstance(answer, (list, tuple)) else [answer]
-        if len(results) != len(request.keys):
+        results = list(answer) if isinstance(answer, Sequence) else None
+        if results is None or len(results) != len(request.keys):
             raise ProtocolError(
-                f"{request.operation} of the backend returned {len(results)} results "
-                f"for {len(request.keys)} keys"
+                f"{request.operation} of the backend must return one result for each "
+                f"of {len(request.keys)} keys, not {answer!r}"
             )
         for item, least in zip(results, request.least or (), strict=True):
             if isinstance(item, Exception):
@@ -183,19 +184,24 @@ class Desk:
             if not fits:
                 raise ProtocolError(
                     f"{request.operation} of the backend returned {item!r}, "
-                    f"which cannot be"
+                    "which cannot be"
                 )
         return results
+
+    def _told_of_all(self, request: Request, error: Exception) -> list[Exception]:
+        if not request.keys:
+            return [self._told(request, error, None)]
+        return [self._told(request, error, key) for key in request.keys]
 
     def _told(self, request: Request, error: Exception, key: bytes | None) -> Exception:
         """Translate one failure: a counting call says what became of its numbers."""
         user_id = None if key is None else _common.user_id_of(key, request.prefix)
         if isinstance(error, OutcomeUnknown):
-            if error.user_id is None:
-                error.user_id, error.by = user_id, request.by
-            return error
+            return _named(error, user_id, request.by)
         ours = isinstance(error, SeqCacheError)
-        if ours and not (request.counting and error.executed is None):
+        if isinstance(error, SeqCacheError) and (
+            error.executed is not None or not request.counting
+        ):
             return error
         call = request.name(self.where, key)
         told: SeqCacheError
@@ -245,6 +251,15 @@ class Desk:
         if strange or not request.is_bulk:
             return (strange or failed)[0]
         return _outcome.bulk(request.method, self.where, results)
+
+
+def _named(error: OutcomeUnknown, user_id: Any, by: int) -> OutcomeUnknown:
+    """Return the error of a backend, which knows keys only, for one user id."""
+    if error.user_id is not None:
+        return error
+    own = copy.copy(error)
+    own.user_id, own.by, own.__cause__ = user_id, by, error.__cause__
+    return own
 
 
 def raise_from(told: BaseException, error: BaseException) -> NoReturn:

@@ -173,10 +173,9 @@ def _settle(call: ForeignCall, work: Work) -> None:
 class Threaded(Carrier):
     """A blocking backend in a thread of its own."""
 
-    _backend: Backend
-
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._backend: Backend | None = None
         self._workers = Workers("seqcache-backend", 1)
         self._pid = os.getpid()
 
@@ -184,7 +183,7 @@ class Threaded(Carrier):
         """Let the thread make the backend, unless it was made, and ping it."""
 
         def work() -> None:
-            backend = made if factory is None else factory(self.config)
+            backend: Any = made if factory is None else factory(self.config)
             is_async(self.config, backend)
             try:
                 backend.ping(timeout=self.config.connect_timeout)
@@ -193,7 +192,11 @@ class Threaded(Carrier):
                 raise
             self._backend = backend
 
-        await asyncio.wrap_future(self._submit(work))
+        try:
+            await asyncio.wrap_future(self._submit(work))
+        except asyncio.CancelledError:
+            self.let_go()
+            raise
 
     def _submit(self, function: Callable[[], Any]) -> Work:
         if self._pid != os.getpid():
@@ -211,11 +214,15 @@ class Threaded(Carrier):
 
     async def aclose(self) -> None:
         """Close the backend once the call that it is in has ended."""
-        await asyncio.wrap_future(self._submit(self._backend.close))
+        await asyncio.wrap_future(self._submit(self._close))
+
+    def _close(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
 
     def let_go(self) -> None:
         """Close the backend in its thread."""
-        self._submit(self._backend.close)
+        self._submit(self._close)
 
 
 class Looped(Carrier):

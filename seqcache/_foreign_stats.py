@@ -107,7 +107,7 @@ class Known:
 
         A number that went back is the truth from now on: a loss is told once.
         """
-        lost = []
+        lost: list[tuple[int, int]] = []
         if request.operation == "delete":
             return lost
         for at, (key, number) in enumerate(zip(request.keys, results, strict=True)):

@@ -307,7 +307,7 @@ def check_outage(
     """Without the store there are errors: never a 0, never an invented number."""
     key, short = probe.key("a"), 1.0
     probe.raise_to(("a", 50))
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "get": lambda: probe.backend.get([key], timeout=short),
         "increase": lambda: probe.backend.increase([key], 1, timeout=short),
         "raise_to": lambda: probe.backend.raise_to([(key, 60)], timeout=short),

@@ -6,6 +6,8 @@ from contextvars import Context
 from types import GenericAlias, TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, final
 
+from typing_extensions import disjoint_base
+
 _T = TypeVar("_T")
 _UserId: TypeAlias = str | bytes | int
 _Word: TypeAlias = str | bytes | int
@@ -71,6 +73,7 @@ class Engine:
     def take_links(self) -> list[LoopLink]: ...
     def let_go(self) -> None: ...
 
+@disjoint_base
 class Client:
     _closed: bool
     @property
@@ -102,6 +105,7 @@ class Client:
     def _scan_memory(self, cursor: int, /) -> tuple[int, list[tuple[bytes, int]]]: ...
 
 # At run time it only behaves like both bases; asyncio.wait() alone refuses it.
+@disjoint_base
 class Awaitable(asyncio.Future[_T], Coroutine[Any, Any, _T]):
     def __iter__(self) -> Generator[Any, None, _T]: ...
     def __next__(self) -> Self: ...
@@ -128,6 +132,7 @@ class Awaitable(asyncio.Future[_T], Coroutine[Any, Any, _T]):
     def _make_cancelled_error(self) -> asyncio.CancelledError: ...
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
 
+@disjoint_base
 class AsyncClient:
     _closed: bool
     @property

@@ -163,6 +163,7 @@ class SqlStore:
             except DBAPIError as exc:
                 stale = exc.connection_invalidated or self._dialect.is_retryable(exc)
                 if stale and time.monotonic() < end:
+                    time.sleep(0.005)
                     # An idle connection that died is no reason to fail; a server
                     # that is away refuses the next connect at once.
                     continue
@@ -181,6 +182,7 @@ class SqlStore:
                 self._dialect.prepare(conn)
                 conn.info["seqcache"] = True
             if not self._ready:
+                self._dialect.begin(conn, max(0.001, end - time.monotonic()), True)
                 ensure_tables(conn, self._tables)
                 self._ready = True
             self._dialect.begin(conn, max(0.001, end - time.monotonic()), write)

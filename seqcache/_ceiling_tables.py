@@ -113,7 +113,8 @@ class SQLite(Dialect):
         return insert(table).values(rows).on_conflict_do_nothing().returning(table.c.k)
 
     def is_retryable(self, error: DBAPIError) -> bool:
-        return False  # BEGIN IMMEDIATE has waited its time already
+        # BEGIN IMMEDIATE waits by itself; the change to WAL does not.
+        return "locked" in str(error.orig)
 
 
 class PostgreSQL(Dialect):
@@ -158,8 +159,13 @@ class PostgreSQL(Dialect):
         return insert(table).values(rows).on_conflict_do_nothing().returning(table.c.k)
 
     def is_retryable(self, error: DBAPIError) -> bool:
-        # serialization failure, deadlock, unique violation of concurrent DDL
-        return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "23505")
+        # serialization failure, deadlock, concurrent CREATE TABLE in two guises
+        return getattr(error.orig, "sqlstate", None) in (
+            "40001",
+            "40P01",
+            "23505",
+            "42P07",
+        )
 
 
 def dialect_of(engine: Engine) -> Dialect:
@@ -187,22 +193,16 @@ def dialect_of(engine: Engine) -> Dialect:
 def ensure_tables(conn: Connection, tables: Tables) -> None:
     """Make the tables unless they are there, and check their version.
 
-    Several clients may do so at once: who loses the race finds them made.
+    Several clients may do so at once: who loses the race fails in a way that
+    `Dialect.is_retryable` knows, and finds them made the next time.
     """
-    for attempt in range(3):
-        try:
-            found = _read_version(conn, tables)
-            if found is None:
-                tables.metadata.create_all(conn)
-                row = {"id": 1, "version": SCHEMA_VERSION}
-                conn.execute(sa.insert(tables.version).values(row))
-                found = SCHEMA_VERSION
-            conn.commit()
-            break
-        except DBAPIError:
-            conn.rollback()
-            if attempt == 2:
-                raise
+    found = _read_version(conn, tables)
+    if found is None:
+        tables.metadata.create_all(conn)
+        row = {"id": 1, "version": SCHEMA_VERSION}
+        conn.execute(sa.insert(tables.version).values(row))
+        found = SCHEMA_VERSION
+    conn.commit()
     if found != SCHEMA_VERSION:
         raise CeilingError(
             f"the ceiling tables have version {found}, this seqcache needs"

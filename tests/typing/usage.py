@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import assert_type
 
 import seqcache
+from seqcache.testing import check_backend
 
 
 def blocking() -> None:
@@ -79,6 +80,62 @@ def errors(cache: seqcache.SeqCache) -> None:
         assert_type(exc.seen, int | None)
     except seqcache.SeqCacheError as exc:
         assert_type(exc.hint, str | None)
+
+
+def a_future(call: asyncio.Future[int]) -> int:
+    """A call goes wherever an asyncio future goes."""
+    call.add_done_callback(print)
+    return call.result() if call.done() else 0
+
+
+async def as_a_future(cache: seqcache.AsyncSeqCache) -> None:
+    """It is one, and it is a coroutine for those who make tasks."""
+    a_future(cache.get_seq("a"))
+    a_future(asyncio.ensure_future(cache.get_seq("a")))
+    assert_type(await asyncio.ensure_future(cache.reserve("a", 2)), range)
+    results = await asyncio.gather(*[cache.get_seq(n) for n in range(3)])
+    assert_type(results, list[int])
+    async with asyncio.timeout(1):
+        assert_type(await cache.increase_seq("a"), int)
+
+
+class Store:
+    """A backend, by its methods alone."""
+
+    def get(self, keys: Sequence[bytes], *, timeout: float | None) -> list[int]:
+        """Read."""
+        return [0 for _ in keys]
+
+    def increase(
+        self, keys: Sequence[bytes], by: int, *, timeout: float | None
+    ) -> list[int | Exception]:
+        """Count."""
+        return [by for _ in keys]
+
+    def raise_to(
+        self, items: Sequence[tuple[bytes, int]], *, timeout: float | None
+    ) -> list[int]:
+        """Lift."""
+        return [value for _, value in items]
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, int]]:
+        """List."""
+        return iter(())
+
+    def ping(self, *, timeout: float | None) -> None:
+        """Answer."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def backends(config: seqcache.Config) -> None:
+    """Third parties' backends."""
+    made: seqcache.Backend = Store()
+    made.close()
+    seqcache.register_backend("my", lambda config: Store())
+    check_backend(Store)
+    check_backend("my://x", spoil=lambda key: None)
 
 
 def mistakes(cache: seqcache.SeqCache) -> None:

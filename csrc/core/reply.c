@@ -7,6 +7,8 @@
 #include "core/alloc.h"
 
 #define SLICE_BYTES 4096
+/* What two blocks, the value and its text, cost beside their contents. */
+#define ALLOCATOR_BYTES 32
 
 /* What the reader gets for an object that needs none. */
 static char token;
@@ -67,7 +69,7 @@ attach_value(struct seqc_replies *replies,
 {
     struct seqc_value *value = NULL;
 
-    replies->tree_bytes += bytes + sizeof *value;
+    replies->tree_bytes += bytes + sizeof *value + ALLOCATOR_BYTES;
     if (replies->tree_bytes > SEQC_REPLY_TREE_MAX) {
         return refuse(replies, SEQC_PROTOCOL, "the reply is too large");
     }

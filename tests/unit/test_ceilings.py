@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +12,6 @@ import pytest
 
 sa = pytest.importorskip("sqlalchemy")
 
-from seqcache import _ceiling_admin as admin  # noqa: E402
 from seqcache._ceiling_rows import split_token  # noqa: E402
 from seqcache.ceilings import (  # noqa: E402
     CAP,
@@ -29,7 +24,6 @@ from seqcache.ceilings import (  # noqa: E402
 )
 from seqcache.errors import (  # noqa: E402
     CeilingError,
-    ConfigError,
     SequenceOverflow,
 )
 
@@ -385,106 +379,3 @@ def _work(conn: Any) -> Any:
     from seqcache._ceiling_sql import Work
 
     return Work(conn)
-
-
-def test_ls_pages_through_a_prefix_in_order(store):
-    epoch = store.begin_epoch(RUN_A, T)
-    keys = [b"seq:%04d" % n for n in range(1100)] + [b"sep", b"ser"]
-    store.take([Take(k, f"{n:016x}", None) for n, k in enumerate(keys)], epoch, 20)
-    assert [row.key for row in admin.ls(store, b"seq:")] == keys[:1100]
-    assert len(list(admin.ls(store))) == 1102
-
-
-def test_check_names_what_the_store_does_not_cover(store):
-    epoch = store.begin_epoch(RUN_A, T)
-    take(store, epoch, G1)
-    report = admin.check(store, [(b"k", 10), (b"k", 11), (b"new", 1)])
-    assert (report.keys, report.ok) == (1, False)
-    assert report.behind == [(b"k", 10, 11)]
-    assert report.missing == [b"new"]
-    assert report.epochs == {"open": 1}
-    assert admin.check(store, [(b"k", 10)]).ok
-
-
-def test_raise_all_lifts_every_row_above_redis(store, make_store):
-    epoch = store.begin_epoch(RUN_A, T)
-    take(store, epoch, G1)
-    take(store, epoch, G2, key=b"high", at_least=CAP - 20)
-    other = make_store("other/0")
-    take(other, other.begin_epoch(RUN_A, T), G3)
-    assert admin.raise_all(store, 1000, [(b"k", 500), (b"new", 7)]) == 3
-    rows = {row.key: row for row in admin.ls(store)}
-    assert rows[b"k"].ceiling == 1500
-    assert rows[b"new"].ceiling == 1007
-    assert rows[b"high"].ceiling == CAP
-    assert {row.epoch for row in rows.values()} == {0}
-    assert extend(store, epoch, G1, 10, 10) == Raised("gone")
-    assert take(store, epoch, G3, seen=None).verdict == "again"
-    assert take(store, epoch, G3).base == 1500
-    assert [row.ceiling for row in admin.ls(other)] == [10]
-
-
-def test_fence_ends_every_wait(store):
-    old = store.begin_epoch(RUN_A, T)
-    take(store, old, G1)
-    new = store.begin_epoch(RUN_B, T)
-    assert store.owners([b"k"], new, T)[0].verdict == "wait"
-    assert admin.fence(store) == 2
-    assert store.owners([b"k"], new, T)[0].verdict == "free"
-
-
-def test_adopt_writes_rows_that_take_goes_on_from(store):
-    epoch = store.begin_epoch(RUN_A, T)
-    take(store, epoch, G1, key=b"old")
-    report = admin.adopt(store, [(b"k", 41), (b"old", 10), (b"neg", -4)])
-    assert (report.added, report.existing, report.behind) == (2, 1, [])
-    assert admin.adopt(store, [(b"old", 11)]).behind == [b"old"]
-    assert take(store, epoch, G1) == Grant(41, 51, 41)
-    assert take(store, epoch, G2, key=b"neg").base == 0
-
-
-def test_in_memory_sqlite_is_refused():
-    with pytest.raises(ConfigError) as caught:
-        CeilingStore("sqlite://")
-    assert caught.value.option == "ceilings"
-
-
-@pytest.mark.parametrize(
-    "wrong", ["mysql+pymysql://u@h/d", "postgresql+asyncpg://u@h/d", "nonsense", "x://"]
-)
-def test_unusable_store_is_a_config_error(wrong):
-    with pytest.raises(ConfigError) as caught:
-        CeilingStore(wrong)
-    assert caught.value.option == "ceilings"
-
-
-def test_passwords_stay_out_of_errors():
-    store = CeilingStore("postgresql+psycopg://u:hush@127.0.0.1:1/d")
-    with pytest.raises(CeilingError) as caught:
-        store.begin_epoch(RUN_A, 1)
-    assert "hush" not in str(caught.value)
-    assert "127.0.0.1:1" in str(caught.value)
-    assert caught.value.reason == "unavailable"
-    store.close()
-    assert pickle.loads(pickle.dumps(caught.value)).reason == "unavailable"
-
-
-def test_sqlite_commits_are_synced(tmp_path):
-    store = CeilingStore(f"sqlite:///{tmp_path}/c.db")
-    store.begin_epoch(RUN_A, T)
-    with store._engine.connect() as conn:
-        assert conn.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-        assert conn.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
-    store.close()
-    with sqlite3.connect(tmp_path / "c.db") as raw:
-        assert raw.execute("SELECT version FROM seq_version").fetchone() == (1,)
-    raw.close()
-
-
-def test_importing_the_rows_needs_no_sqlalchemy():
-    code = "import sys, seqcache._ceiling_rows; print('sqlalchemy' in sys.modules)"
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "False", done.stderr

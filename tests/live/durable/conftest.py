@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.client import DurableClient
 from chaos.functions import Functions, load
 from servers import NoServer, Server
 
@@ -69,3 +71,33 @@ def postgres() -> Iterator[Any]:
         pytest.skip(str(exc))
     with server:
         yield server
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The ceiling store of a test."""
+    return f"sqlite:///{tmp_path}/ceilings.db"
+
+
+@pytest.fixture
+def client_of(url: str) -> Iterator[Callable[..., DurableClient]]:
+    """Clients of a server, closed at the end."""
+    made: list[DurableClient] = []
+
+    def make(server: Server, **options: Any) -> DurableClient:
+        options.setdefault("step", 50)
+        options.setdefault("ceilings", url)
+        made.append(DurableClient(lambda: server.address, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def client(
+    client_of: Callable[..., DurableClient], durable_server: Server
+) -> DurableClient:
+    """A client with a step of fifty."""
+    return client_of(durable_server)

@@ -7,21 +7,17 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("unit.test_ceilings")
+pytest.register_assert_rewrite("unit.test_ceilings", "unit.test_ceilings_admin")
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("psycopg")
 
 from chaos.postgres import Postgres  # noqa: E402
 from unit import test_ceilings as common  # noqa: E402
 from unit.test_ceilings import *  # noqa: E402, F403
+from unit.test_ceilings_admin import *  # noqa: E402, F403
 
 from seqcache.ceilings import CeilingStore  # noqa: E402
 from seqcache.errors import CeilingError  # noqa: E402
-
-del test_in_memory_sqlite_is_refused  # noqa: F821
-del test_unusable_store_is_a_config_error  # noqa: F821
-del test_sqlite_commits_are_synced  # noqa: F821
-del test_importing_the_rows_needs_no_sqlalchemy  # noqa: F821
 
 
 @pytest.fixture

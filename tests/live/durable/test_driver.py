@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from chaos.client import DurableClient
-from chaos.functions import library
-from servers import Server
 
 from seqcache import _ceiling_admin as admin
 from seqcache.errors import (
     BulkError,
-    CallTimeout,
     CeilingError,
     NotASequence,
-    OutcomeUnknown,
     SeqCacheError,
     SequenceOverflow,
-    StartupError,
     TokenConflict,
 )
 
 CAP = 2**53 - 1
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """The ceiling store of a test."""
-    return f"sqlite:///{tmp_path}/ceilings.db"
-
-
-@pytest.fixture
-def client_of(url: str) -> Iterator[Callable[..., DurableClient]]:
-    """Clients of a server, closed at the end."""
-    made: list[DurableClient] = []
-
-    def make(server: Server, **options: Any) -> DurableClient:
-        options.setdefault("step", 50)
-        options.setdefault("ceilings", url)
-        made.append(DurableClient(lambda: server.address, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def client(
-    client_of: Callable[..., DurableClient], durable_server: Server
-) -> DurableClient:
-    """A client with a step of fifty."""
-    return client_of(durable_server)
 
 
 def test_numbers_are_dense_over_many_blocks_and_prefetches(client):
@@ -261,182 +221,3 @@ def _name_server(request: pytest.FixtureRequest) -> None:
     if "client" in request.fixturenames:
         made = request.getfixturevalue("client")
         made.test_server = request.getfixturevalue("durable_server")
-
-
-def test_restart_waits_for_the_lease_and_goes_on(client_of, own_server):
-    client = client_of(own_server, fence_time=0.5)
-    numbers = [client.increase_seq("k") for _ in range(5)]
-    own_server.restart()
-    began = time.monotonic()
-    with pytest.raises(OutcomeUnknown):
-        client.increase_seq("k")  # its link was cut
-    numbers.append(client.increase_seq("k"))
-    taken = time.monotonic() - began
-    assert 0.2 < taken < 1.5
-    assert numbers == sorted(set(numbers))
-    assert client.durable.stats.waits == 1
-
-
-def test_wait_that_outlasts_the_call_goes_on_for_the_next(client_of, own_server):
-    client = client_of(own_server, fence_time=1.5, timeout=0.4)
-    client.increase_seq("k")
-    own_server.restart()
-    began = time.monotonic()
-    reasons = []
-    while True:
-        try:
-            assert client.increase_seq("k") > 1
-            break
-        except (CeilingError, OutcomeUnknown) as exc:
-            reasons.append(getattr(exc, "reason", None))
-    assert "fence" in reasons
-    assert time.monotonic() - began < 1.05 * 1.5 + 0.05 + 1.0
-
-
-def test_fence_command_ends_the_wait(client_of, own_server):
-    client = client_of(own_server, fence_time=30.0, timeout=3.0)
-    client.increase_seq("k")
-    own_server.restart()
-    with pytest.raises(OutcomeUnknown):
-        client.increase_seq("k")
-    timer = threading.Timer(0.4, lambda: admin.fence(client.store))
-    timer.start()
-    assert client.increase_seq("k") > 1
-    timer.join()
-
-
-def test_without_lease_a_restart_costs_no_wait(client_of, own_server):
-    client = client_of(own_server, fence="connection")
-    client.increase_seq("k")
-    own_server.restart()
-    with pytest.raises(OutcomeUnknown):
-        client.increase_seq("k")
-    began = time.monotonic()
-    assert client.increase_seq("k") > 1
-    assert time.monotonic() - began < 1.0
-
-
-def test_lease_client_replaces_an_epoch_without_lease(client_of, durable_server):
-    loose = client_of(durable_server, fence="connection")
-    loose.increase_seq("k")
-    strict = client_of(durable_server)
-    strict.increase_seq("k")
-    assert strict.durable.belief.until < float("inf")
-    assert loose.increase_seq("k") > 0
-    assert loose.durable.belief.token == strict.durable.belief.token
-
-
-def test_lease_is_renewed_in_the_background_while_in_use(client_of, durable_server):
-    client = client_of(durable_server, fence_time=0.5)
-    end = time.monotonic() + 1.6
-    client.increase_seq("k")
-    waits = client.durable.stats.sql_waits
-    while time.monotonic() < end:
-        client.increase_seq("j")
-        time.sleep(0.005)
-    assert client.durable.stats.renewals >= 8
-    assert client.durable.stats.sql_waits - waits <= 1  # the first touch of j
-    assert client.durable.lease_age() > 0.2
-
-
-def test_steady_state_waits_for_no_sql(client):
-    for _ in range(10):
-        client.increase_seq("k")
-    before = client.durable.stats.sql_waits
-    for _ in range(3000):
-        client.increase_seq("k")
-        time.sleep(0.0002)
-    assert client.durable.stats.sql_waits == before
-    assert client.durable.stats.prefetches > 3
-
-
-def test_foreign_library_is_a_clear_error(client, durable_server):
-    text = library().replace("name=seqcache_v1", "name=somebody")
-    durable_server.admin("FUNCTION", "LOAD", text.replace("'seq_open'", "'seq_xopen'"))
-    with pytest.raises(StartupError, match="foreign library"):
-        client.increase_seq("k")
-
-
-def test_library_that_vanished_is_loaded_again(client, durable_server):
-    client.increase_seq("k")
-    durable_server.admin("FUNCTION", "FLUSH")
-    assert client.increase_seqs(["k", "j"])[1] == 1
-
-
-def test_out_of_memory_is_not_executed(client, durable_server):
-    from seqcache.errors import ServerError
-
-    number = client.increase_seq("k")
-    durable_server.admin("CONFIG", "SET", "maxmemory", "1")
-    with pytest.raises(ServerError) as caught:
-        client.increase_seq("k")
-    assert (caught.value.code, caught.value.executed) == ("OOM", False)
-    assert client.get_seq("k") == number
-    durable_server.admin("CONFIG", "SET", "maxmemory", "0")
-    assert client.increase_seq("k") == number + 1
-
-
-def test_frozen_server_ends_calls_by_their_deadline(client_of, own_server):
-    client = client_of(own_server, timeout=0.4)
-    first = client.increase_seq("k")
-    own_server.pause()
-    began = time.monotonic()
-    with pytest.raises(OutcomeUnknown) as caught:
-        client.increase_seq("k")
-    assert caught.value.executed is None
-    with pytest.raises(CallTimeout):
-        client.get_seq("k")
-    with pytest.raises(OutcomeUnknown):
-        client.increase_seq("k", token="t")
-    assert time.monotonic() - began < 2.0
-    own_server.resume()
-    number = client.increase_seq("k", token="t")
-    assert number > first
-    assert client.increase_seq("k", token="t") == number
-
-
-def test_retry_gap_repeats_and_never_gives_a_number_twice(client_of, own_server):
-    client = client_of(own_server, retry="gap", fence="connection", timeout=3.0)
-    numbers = [client.increase_seq("k") for _ in range(5)]
-    own_server.restart()
-    numbers += [client.increase_seq("k") for _ in range(5)]
-    assert numbers == sorted(set(numbers))
-
-
-def test_store_that_is_away_is_named(client_of, own_server, tmp_path):
-    client = client_of(own_server, fence_time=0.5, timeout=0.5)
-    client.increase_seq("k")
-    (tmp_path / "ceilings.db").rename(tmp_path / "gone.db")
-    for end in ("-wal", "-shm"):
-        path = tmp_path / f"ceilings.db{end}"
-        if path.exists():
-            path.rename(tmp_path / f"gone.db{end}")
-    client.store._engine.dispose()
-    os.mkdir(tmp_path / "ceilings.db")
-    time.sleep(0.6)
-    with pytest.raises(CeilingError, match="ceilings.db") as caught:
-        client.increase_seq("k")
-    assert (caught.value.reason, caught.value.executed) == ("unavailable", False)
-    os.rmdir(tmp_path / "ceilings.db")
-    for end in ("", "-wal", "-shm"):
-        path = tmp_path / f"gone.db{end}"
-        if path.exists():
-            path.rename(tmp_path / f"ceilings.db{end}")
-    assert client.increase_seq("k") > 1
-
-
-def test_forked_child_counts_with_links_of_its_own(client):
-    numbers = [client.increase_seq("k") for _ in range(3)]
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        client.engine.all, client.engine.free = set(), []
-        got = [client.increase_seq("k") for _ in range(60)]
-        os.write(write, repr(got).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as file:
-        child = eval(file.read())
-    os.waitpid(pid, 0)
-    numbers += [client.increase_seq("k") for _ in range(60)]
-    assert len(set(numbers + child)) == 123

@@ -1,0 +1,65 @@
+"""Which ceiling stores are refused, how errors name them, how SQLite is set up."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy")
+
+from seqcache.ceilings import CeilingStore  # noqa: E402
+from seqcache.errors import CeilingError, ConfigError  # noqa: E402
+
+RUN_A, T = "a" * 40, 5.0
+
+
+def test_in_memory_sqlite_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        CeilingStore("sqlite://")
+    assert caught.value.option == "ceilings"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["mysql+pymysql://u@h/d", "postgresql+asyncpg://u@h/d", "nonsense", "x://"]
+)
+def test_unusable_store_is_a_config_error(wrong):
+    with pytest.raises(ConfigError) as caught:
+        CeilingStore(wrong)
+    assert caught.value.option == "ceilings"
+
+
+def test_passwords_stay_out_of_errors():
+    store = CeilingStore("postgresql+psycopg://u:hush@127.0.0.1:1/d")
+    with pytest.raises(CeilingError) as caught:
+        store.begin_epoch(RUN_A, 1)
+    assert "hush" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+    assert caught.value.reason == "unavailable"
+    store.close()
+    assert pickle.loads(pickle.dumps(caught.value)).reason == "unavailable"
+
+
+def test_sqlite_commits_are_synced(tmp_path):
+    store = CeilingStore(f"sqlite:///{tmp_path}/c.db")
+    store.begin_epoch(RUN_A, T)
+    with store._engine.connect() as conn:
+        assert conn.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert conn.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    store.close()
+    with sqlite3.connect(tmp_path / "c.db") as raw:
+        assert raw.execute("SELECT version FROM seq_version").fetchone() == (1,)
+    raw.close()
+
+
+def test_importing_the_rows_needs_no_sqlalchemy():
+    code = "import sys, seqcache._ceiling_rows; print('sqlalchemy' in sys.modules)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "False", done.stderr

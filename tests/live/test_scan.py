@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+
+import seqcache
 
 
 def test_scan_of_an_empty_server_is_empty(cache):
@@ -62,16 +66,15 @@ def test_scan_without_prefix_still_skips_our_own_keys(live_face, server):
 
 def test_scan_does_not_stop_other_calls(live_cache):
     live_cache.raise_seqs({f"u{n}": n for n in range(1, 2001)})
-    scanning = live_cache.face.submit(lambda: None)
-    scanning.result(5)
-    numbers = live_cache.start_all("increase_seq", [("x",)] * 50)
+    with ThreadPoolExecutor(1) as pool:
+        scanning = pool.submit(lambda: [live_cache.scan("u*") for _ in range(3)])
+        numbers = live_cache.start_all("increase_seq", [("x",)] * 50)
+        found = scanning.result(20)
     assert sorted(numbers) == list(range(1, 51))
-    assert len(dict(live_cache.scan("u*"))) == 2000
+    assert [len(dict(pairs)) for pairs in found] == [2000] * 3
 
 
-def test_scan_abandoned_half_way_leaves_the_cache_usable(session_server, server):
-    import seqcache
-
+def test_scan_abandoned_half_way_leaves_the_cache_usable(server):
     with seqcache.cache(server.url) as cache:
         cache.raise_seqs({f"u{n}": n for n in range(1, 1001)})
         for _ in cache.scan():

@@ -9,12 +9,18 @@
 static AwaitableObject *
 new_untracked(struct awaitable_state *state, PyObject *loop)
 {
-    AwaitableObject *self = PyObject_GC_New(AwaitableObject, state->type);
+    AwaitableObject *self;
 
+    if (state->spare_count) {
+        self = state->spares[--state->spare_count];
+        PyObject_Init((PyObject *)self, state->type);
+    } else {
+        self = PyObject_GC_New(AwaitableObject, state->type);
+    }
     if (!self) {
         return NULL;
     }
-    /* All but the head, which PyObject_GC_New filled. */
+    /* All but the head, which is filled. */
     memset(
         (char *)self + sizeof(PyObject), 0, sizeof(*self) - sizeof(PyObject));
     self->state = state;
@@ -197,6 +203,23 @@ awaitable_finalize(PyObject *object)
     }
 }
 
+/* Gives the memory back, or keeps it.  A finalized object has a mark in its
+   collector's header that the next one must not inherit. */
+static void
+free_or_keep(AwaitableObject *self)
+{
+    PyObject *object = (PyObject *)self;
+    struct awaitable_state *state = self->state;
+
+    if (Py_IS_TYPE(object, state->type) &&
+        state->spare_count < AWAITABLE_SPARE_MAX &&
+        !PyObject_GC_IsFinalized(object)) {
+        state->spares[state->spare_count++] = self;
+    } else {
+        Py_TYPE(object)->tp_free(object);
+    }
+}
+
 static void
 awaitable_dealloc(PyObject *object)
 {
@@ -212,7 +235,7 @@ awaitable_dealloc(PyObject *object)
         PyObject_ClearWeakRefs(object);
     }
     (void)awaitable_clear(object);
-    type->tp_free(object);
+    free_or_keep(self);
     Py_DECREF(type);
 }
 

@@ -18,6 +18,10 @@ typedef void (*awaitable_abandon_fn)(PyObject *link, void *call);
 
 struct awaitable_hook; /* awaitable_plain.c */
 
+/* Dropped objects that are kept for the next call: one that is done at once
+   is dropped before the next is made, so a few are enough. */
+#define AWAITABLE_SPARE_MAX 16
+
 /* All owned here, NULL until awaitable_prepare unless said otherwise. */
 struct awaitable_state {
     PyTypeObject *type;             /* from awaitable_setup_type on */
@@ -43,6 +47,8 @@ struct awaitable_state {
     PyObject *context_names;            /* ("context",) */
     struct awaitable_hook *oldest_hook; /* armed ones, a list; borrowed */
     struct awaitable_hook *newest_hook;
+    void *spares[AWAITABLE_SPARE_MAX];
+    int spare_count;
 };
 
 /* At module exec.  Imports nothing.  Adds the private `_TestAwaitable`. */

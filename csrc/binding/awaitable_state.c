@@ -218,7 +218,10 @@ awaitable_state_traverse(struct awaitable_state *state,
 void
 awaitable_state_clear(struct awaitable_state *state)
 {
-    Py_CLEAR(state->type);
+    while (state->spare_count) {
+        PyObject_GC_Del(state->spares[--state->spare_count]);
+    }
+    Py_CLEAR(state->type); /* from here on nothing is kept */
     Py_CLEAR(state->test_type);
     Py_CLEAR(state->hook_type);
     Py_CLEAR(state->task_type);

@@ -124,6 +124,48 @@ def test_the_type_counts_its_objects() -> None:
     loop.close()
 
 
+def test_a_kept_object_comes_back_as_new(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    for _ in range(40):  # finalized ones, then ones that had everything
+        Awaitable.make_done(loop, ValueError("unseen"), True)
+    assert len(caplog.records) == 40
+    for _ in range(40):
+        one = one_of(loop)
+        one.add_done_callback(id)
+        one._cancel_message = "x"
+        one._asyncio_future_blocking = True
+        reference = weakref.ref(one)
+        one.cancel()
+        del one
+        loop.run_until_complete(asyncio.sleep(0))  # its callback had it
+        assert reference() is None
+        fresh = one_of(loop)
+        assert (fresh.done(), fresh._callbacks, fresh._cancel_message) == (
+            False,
+            None,
+            None,
+        )
+        assert not fresh._asyncio_future_blocking
+        assert weakref.getweakrefs(fresh) == []
+    for _ in range(40):
+        Awaitable.make_done(loop, ValueError("unseen"), True)
+    assert len(caplog.records) == 80
+    loop.close()
+
+
+def test_an_object_of_a_subclass_is_not_kept() -> None:
+    class Larger(Awaitable):  # type: ignore[misc]
+        pass
+
+    loop = asyncio.new_event_loop()
+    larger = [Larger(loop=loop) for _ in range(40)]
+    places = {id(one) for one in larger}
+    larger.clear()
+    made = [one_of(loop) for _ in range(40)]
+    assert places.isdisjoint(id(one) for one in made)
+    loop.close()
+
+
 def test_a_cycle_through_everything_is_collected() -> None:
     class Link:
         pass

@@ -158,6 +158,13 @@ def test_a_read_whose_answer_never_comes_is_call_timeout(cache, node, ends_withi
     assert isinstance(caught.value, TimeoutError)
 
 
+def test_a_bulk_read_that_is_never_answered_is_call_timeout(cache, node):
+    """Reads count nothing: one cause for every id is that error itself."""
+    node.on("MGET", faults.swallow, times=math.inf)
+    with pytest.raises(seqcache.CallTimeout):
+        cache.get_seqs(["alice", "bob"])
+
+
 def test_a_raise_whose_answer_never_comes_is_call_timeout(cache, node):
     node.on("EVAL", faults.swallow, times=math.inf)
     node.on("EVALSHA", faults.swallow, times=math.inf)

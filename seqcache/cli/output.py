@@ -24,13 +24,20 @@ def printable(user_id: str | bytes) -> str:
     Control characters and backslashes are escaped; JSON output is exact instead.
     """
     if isinstance(user_id, bytes):
-        user_id = user_id.decode("utf-8", "backslashreplace")
+        user_id = user_id.decode("utf-8", "surrogateescape")
     return "".join(
-        char
-        if char.isprintable() and char != "\\"
-        else char.encode("unicode_escape").decode()
-        for char in user_id
+        _harmless(char) if char == "\\" else _shown(char) for char in user_id
     )
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else _harmless(char)
+
+
+def _harmless(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # a byte that is no UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def id_field(user_id: str | bytes) -> dict[str, str]:
@@ -166,10 +173,7 @@ class Output:
 
 def printable_text(text: str) -> str:
     """Escape what a message of a server could do to a terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return "".join(map(_shown, text))
 
 
 def exit_code(error: BaseException) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from .. import __version__
 
 MOST = 2**63 - 1
+ID_BYTES = 512
 
 EPILOG = """\
 The server is --url, else SEQCACHE_URL, else REDIS_URL, else
@@ -20,13 +21,24 @@ exit codes:
 """
 
 
-def user_id(text: str) -> str | bytes:
-    """Read a user id: the bytes that the shell gave, as str if they are UTF-8."""
+def raw(text: str) -> str | bytes:
+    """Read the bytes that the shell gave, as str if they are UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return os.fsencode(text)
     return text
+
+
+def user_id(text: str) -> str | bytes:
+    """Read a user id, so that a wrong one is told without asking a server."""
+    read = raw(text)
+    length = len(read if isinstance(read, bytes) else read.encode())
+    if not 1 <= length <= ID_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"an id has 1 to {ID_BYTES} bytes, this one has {length}"
+        )
+    return read
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -64,7 +76,7 @@ def _common(parser: argparse.ArgumentParser, *, again: bool) -> None:
     group = parser.add_argument_group("common options")
     group.add_argument("--url", metavar="URL", default=unset, help="the server")
     group.add_argument(
-        "--prefix", type=user_id, default=unset, help='prefix of the keys ("seq:")'
+        "--prefix", type=raw, default=unset, help='prefix of the keys ("seq:")'
     )
     group.add_argument(
         "--json",
@@ -138,7 +150,7 @@ def _counters(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
     lift.add_argument("to", metavar="TO", type=whole(0))
     ls = verb("ls", "list ids and numbers, in no order, perhaps one more than once")
     ls.add_argument(
-        "--match", type=user_id, default="*", metavar="GLOB", help='which ids ("*")'
+        "--match", type=raw, default="*", metavar="GLOB", help='which ids ("*")'
     )
 
 

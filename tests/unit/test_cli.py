@@ -1,0 +1,246 @@
+"""The command line in this process, on memory://: output, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+import seqcache
+from seqcache.cli import main
+from seqcache.cli.output import Output, exit_code, printable
+
+MOST = 2**63 - 1
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    """What the developer's shell says must not matter."""
+    for name in ("SEQCACHE_URL", "REDIS_URL", "SEQCACHE_PREFIX", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def url():
+    """A store that all runs of one test share."""
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def run(url, capsys):
+    """`run("get", "alice")` -> (exit code, standard output, standard error)."""
+
+    def call(*args):
+        code = main(["--url", url, *args])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_get_of_an_unknown_id_prints_zero(run):
+    assert run("get", "alice") == (0, "0\n", "")
+
+
+def test_incr_of_one_id_prints_the_bare_number(run):
+    assert run("incr", "alice") == (0, "1\n", "")
+    assert run("incr", "alice", "--by", "10") == (0, "11\n", "")
+    assert run("get", "alice") == (0, "11\n", "")
+
+
+def test_several_ids_are_printed_with_their_numbers_in_order(run):
+    run("incr", "bob", "--by", "4")
+    assert run("incr", "alice", "bob", "alice") == (
+        0,
+        "alice\t1\nbob\t5\nalice\t2\n",
+        "",
+    )
+    assert run("get", "bob", "eve") == (0, "bob\t5\neve\t0\n", "")
+
+
+def test_reserve_prints_the_first_and_the_last(run):
+    assert run("reserve", "alice", "100") == (0, "1 100\n", "")
+    assert run("reserve", "alice", "1") == (0, "101 101\n", "")
+
+
+def test_raise_never_lowers_and_says_so(run):
+    assert run("raise", "alice", "50") == (0, "50\n", "")
+    code, out, err = run("raise", "alice", "7")
+    assert (code, out) == (0, "50\n")
+    assert err == "alice was beyond 7 and stays there\n"
+    assert run("raise", "alice", "7", "-q") == (0, "50\n", "")
+
+
+def test_ls_lists_what_matches(run):
+    run("incr", "alice", "alan", "bob")
+    code, out, _ = run("ls")
+    assert code == 0
+    assert sorted(out.splitlines()) == ["alan\t1", "alice\t1", "bob\t1"]
+    assert run("ls", "--match", "b*") == (0, "bob\t1\n", "")
+
+
+def test_ping_tells_the_server_and_the_time(run, url):
+    code, out, _ = run("ping")
+    assert code == 0
+    assert out.startswith(f"{url} answered in ")
+    assert out.endswith(" ms\n")
+
+
+def test_prefix_makes_another_sequence(run):
+    run("incr", "alice")
+    assert run("get", "alice", "--prefix", "send:") == (0, "0\n", "")
+
+
+def test_json_is_one_object_a_line(run):
+    assert lines(run("get", "alice", "--json")[1]) == [{"user_id": "alice", "seq": 0}]
+    assert lines(run("incr", "a", "b", "--json", "--by", "2")[1]) == [
+        {"user_id": "a", "seq": 2, "by": 2},
+        {"user_id": "b", "seq": 2, "by": 2},
+    ]
+    assert lines(run("reserve", "a", "3", "--json")[1]) == [
+        {"user_id": "a", "first": 3, "last": 5, "count": 3}
+    ]
+    assert lines(run("raise", "a", "9", "--json")[1]) == [{"user_id": "a", "seq": 9}]
+    assert lines(run("ls", "--json", "--match", "a")[1]) == [{"user_id": "a", "seq": 9}]
+    (pinged,) = lines(run("ping", "--json")[1])
+    assert pinged.keys() == {"server", "seconds"}
+    assert isinstance(pinged["seconds"], float)
+
+
+def test_options_may_stand_before_the_verb(url, capsys):
+    assert main(["--json", "--url", url, "get", "x"]) == 0
+    assert lines(capsys.readouterr().out) == [{"user_id": "x", "seq": 0}]
+    assert main(["get", "x", "--json", "--url", url]) == 0
+    assert lines(capsys.readouterr().out) == [{"user_id": "x", "seq": 0}]
+
+
+def test_id_that_is_not_utf8_survives_in_both_outputs(run):
+    raw = b"caf\xe9".decode("utf-8", "surrogateescape")  # as Python gives arguments
+    assert run("incr", raw, "x")[1] == "caf\\xe9\t1\nx\t1\n"
+    (row,) = lines(run("ls", "--json", "--match", raw)[1])
+    assert row == {"user_id_base64": "Y2Fm6Q==", "seq": 1}
+
+
+def test_control_characters_of_an_id_do_not_reach_the_terminal(run):
+    assert run("incr", "a\x1b[2J\n\t", "b\\n")[1] == "a\\x1b[2J\\n\\t\t1\nb\\\\n\t1\n"
+    assert printable("user\u202e") == "user\\u202e"
+    assert printable("Zoë 1") == "Zoë 1"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["nonsense"],
+        ["get"],
+        ["incr", "alice", "--by", "0"],
+        ["incr", "alice", "--by", "x"],
+        ["incr", "alice", "--by", str(MOST + 1)],
+        ["reserve", "alice", "0"],
+        ["raise", "alice", "-1"],
+        ["raise", "alice", str(MOST + 1)],
+        ["get", ""],
+        ["get", "x" * 513],
+        ["get", "x", "--prefix", "sqc:"],
+        ["get", "x", "--url", "nonsense"],
+        ["get", "x", "--url", "rediss://localhost"],
+        ["get", "x", "--ur", "memory://"],
+        ["bench", "--seconds", "0"],
+        ["bench", "--rounds", "0"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_why(args, capsys):
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err
+
+
+def test_variable_that_is_wrong_is_wrong_usage(monkeypatch, capsys):
+    monkeypatch.setenv("SEQCACHE_TIMEOUT", "soon")
+    assert main(["get", "x"]) == 2
+    assert "SEQCACHE_TIMEOUT" in capsys.readouterr().err
+
+
+def test_environment_names_the_server(url, monkeypatch, capsys):
+    monkeypatch.setenv("SEQCACHE_URL", url)
+    assert main(["incr", "alice"]) == 0
+    assert main(["get", "alice"]) == 0
+    assert capsys.readouterr().out == "1\n1\n"
+
+
+def test_help_and_version_end_with_0(capsys):
+    assert main(["--help"]) == 0
+    assert "exit codes:" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"seqcache {seqcache.__version__}\n"
+
+
+def test_overflow_fails_with_1(run):
+    run("raise", "alice", str(MOST))
+    code, out, err = run("incr", "alice")
+    assert (code, out) == (1, "")
+    assert err.startswith("seqcache: increase_seq('alice')")
+    assert run("get", "alice")[1] == f"{MOST}\n"
+
+
+def test_one_failure_of_several_leaves_the_numbers_of_the_others(run):
+    run("raise", "full", str(MOST))
+    code, out, err = run("incr", "alice", "full", "bob")
+    assert (code, out) == (1, "alice\t1\nbob\t1\n")
+    assert err.startswith("seqcache: full: ")
+    code, out, _ = run("incr", "alice", "full", "--json")
+    assert code == 1
+    alice, full = lines(out)
+    assert alice == {"user_id": "alice", "seq": 2, "by": 1}
+    assert (full["user_id"], full["error"]) == ("full", "SequenceOverflow")
+    assert full["executed"] is False
+
+
+def test_failure_in_json_is_one_object_on_standard_error(run):
+    run("raise", "alice", str(MOST))
+    code, out, err = run("incr", "alice", "--json")
+    assert (code, out) == (1, "")
+    (told,) = lines(err)
+    assert told.keys() == {"error", "message", "hint", "executed"}
+    assert (told["error"], told["executed"]) == ("SequenceOverflow", False)
+
+
+def test_exit_code_of_every_error():
+    unknown = seqcache.OutcomeUnknown("?")
+    gone = seqcache.ConnectError("gone")
+    full = seqcache.SequenceOverflow("full")
+    assert exit_code(unknown) == 4
+    assert exit_code(seqcache.StartupError("down")) == 3
+    assert exit_code(seqcache.CallTimeout("late")) == 3
+    assert exit_code(seqcache.AuthError("no")) == 1
+    assert exit_code(full) == 1
+    assert exit_code(seqcache.BulkError("some", results=[1, full, unknown])) == 4
+    assert exit_code(seqcache.BulkError("some", results=[1, gone])) == 3
+    assert exit_code(seqcache.BulkError("some", results=[gone, full])) == 1
+
+
+def test_hint_is_a_line_of_its_own_and_quiet_drops_it(capsys):
+    error = seqcache.ServerError("READONLY no", hint="connect to the primary")
+    Output(json_lines=False, quiet=False).error(error)
+    told = "seqcache: READONLY no\n  hint: connect to the primary\n"
+    assert capsys.readouterr().err == told
+    Output(json_lines=False, quiet=True).error(error)
+    assert capsys.readouterr().err == "seqcache: READONLY no\n"
+
+
+def test_verb_imports_only_what_it_needs():
+    heavy = "{'asyncio', 'ssl', 'redis', 'seqcache.cli.bench', 'seqcache.cli.demo'}"
+    code = (
+        "import sys; from seqcache.cli import main; "
+        "main(['get', 'x', '--url', 'memory://']); "
+        f"print(sorted({heavy} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "0\n[]\n")

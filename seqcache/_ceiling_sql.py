@@ -178,15 +178,15 @@ class SqlStore:
 
     def _attempt(self, work: Callable[[Work], _T], end: float, write: bool) -> _T:
         with self._engine.connect() as conn:
-            if not conn.info.get("seqcache"):
-                self._dialect.prepare(conn)
-                conn.info["seqcache"] = True
-            if not self._ready:
-                self._dialect.begin(conn, max(0.001, end - time.monotonic()), True)
-                ensure_tables(conn, self._tables)
-                self._ready = True
-            self._dialect.begin(conn, max(0.001, end - time.monotonic()), write)
             try:
+                if not conn.info.get("seqcache"):
+                    self._dialect.prepare(conn)
+                    conn.info["seqcache"] = True
+                if not self._ready:
+                    self._dialect.begin(conn, _left(end), True)
+                    ensure_tables(conn, self._tables)
+                    self._ready = True
+                self._dialect.begin(conn, _left(end), write)
                 done = work(Work(conn, write))
                 conn.commit()
                 return done
@@ -203,6 +203,10 @@ class SqlStore:
             hint="is the database up, and its user allowed to write?",
             reason="unavailable",
         )
+
+
+def _left(end: float) -> float:
+    return max(0.001, end - time.monotonic())
 
 
 def _make_engine(url: str) -> Engine:

@@ -244,10 +244,10 @@ def many_clients_begin_at_once(world: World) -> None:
 @scenario("18", replica=True, seconds=2.0)
 def client_frozen_during_a_failover(world: World) -> None:
     """SIGSTOP of two client processes for longer than the lease."""
+    leave_behind(world)
     frozen = world.workers[:2]
     for worker in frozen:
         os.kill(worker.pid, signal.SIGSTOP)
-    world.b.pause()
     time.sleep(0.2)
     world.a.kill()
     world.b.resume()

@@ -1,0 +1,456 @@
+"""Third parties' backends behind the blocking face."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from unit.foreign_store import DeletingBackend, DictBackend, LoopBackend
+
+import seqcache
+from seqcache import backends
+from seqcache.errors import (
+    AuthError,
+    BulkError,
+    CallTimeout,
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    NotASequence,
+    OutcomeUnknown,
+    SeqCacheError,
+    SequenceOverflow,
+    SequenceRegressed,
+    StartupError,
+    UserIdError,
+)
+
+MOST = 2**63 - 1
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """Nothing is registered at the start, nothing is left at the end."""
+    monkeypatch.setattr(backends, "_registered", {})
+
+
+@pytest.fixture
+def store():
+    """The backend behind dict://."""
+    made = DeletingBackend()
+    seqcache.register_backend("dict", lambda config: made)
+    return made
+
+
+@pytest.fixture
+def cache(store):
+    with seqcache.cache("dict://here") as opened:
+        store.seen.clear()
+        yield opened
+
+
+def test_it_is_a_seqcache_like_any_other(cache):
+    assert isinstance(cache, seqcache.SeqCache)
+    assert cache.get_seq("alice") == 0
+    assert cache.increase_seq("alice") == 1
+    assert cache.increase_seq(b"alice", by=4) == 5
+    assert cache.reserve("alice", 3) == range(6, 9)
+    assert cache.raise_seq("alice", 100) == 100
+    assert cache.raise_seq("alice", 7) == 100
+    assert cache.get_seqs(["bob", "alice", "bob"]) == [0, 100, 0]
+    assert cache.increase_seqs(["bob", "alice", "bob"], by=2) == [2, 102, 4]
+    assert cache.raise_seqs({"carol": 3, 42: 5}) == 2
+    assert sorted(cache.scan()) == [("42", 5), ("alice", 102), ("bob", 4), ("carol", 3)]
+    assert cache.ping() >= 0
+    assert cache.delete_seq("bob", restart_from_one=True) is True
+    assert cache.delete_seq("bob", restart_from_one=True) is False
+    assert cache.increase_seq(42) == 6
+    assert "dict://here" in repr(cache)
+
+
+def test_keys_have_the_prefix_and_views_share_the_backend(cache, store):
+    cache.increase_seq("alice")
+    view = cache.namespace("other:")
+    assert type(view) is type(cache)
+    assert view.increase_seq("alice") == 1
+    assert store.numbers == {b"seq:alice": 1, b"other:alice": 1}
+    assert list(view.scan()) == [("alice", 1)]
+    view.close()
+    with pytest.raises(ClosedError):
+        view.get_seq("alice")
+    assert cache.get_seq("alice") == 1
+    assert view.closed
+    assert not cache.closed
+    assert store.closed == 0
+
+
+def test_empty_bulks_ask_nobody(cache, store):
+    assert cache.get_seqs([]) == []
+    assert cache.increase_seqs(iter(())) == []
+    assert cache.raise_seqs({}) == 0
+    assert store.seen == []
+
+
+BAD_CALLS = [
+    ("get_seq", ("",)),
+    ("get_seq", ("x" * 513,)),
+    ("get_seq", ("\ud800",)),
+    ("get_seq", (True,)),
+    ("get_seq", (1.5,)),
+    ("get_seqs", ("alice",)),
+    ("get_seqs", (None,)),
+    ("get_seqs", (["a", ""],)),
+    ("increase_seq", ("a", 0)),
+    ("increase_seq", ("a", 2**63)),
+    ("increase_seq", ("a", 1.0)),
+    ("reserve", ("a", 0)),
+    ("reserve", ("a", "3")),
+    ("raise_seq", ("a", -1)),
+    ("raise_seq", ("a", 2**63)),
+    ("increase_seqs", (["a"], -(2**70))),
+    ("raise_seqs", ([("a", -1)],)),
+    ("raise_seqs", ("ab",)),
+    ("raise_seqs", ([("a", 1, 2)],)),
+    ("delete_seq", ("a",)),
+]
+BAD_TIMEOUTS = [0, -1, float("nan"), float("inf"), "1", b"1", [], 2 + 1j]
+
+
+@pytest.mark.parametrize(("method", "args"), BAD_CALLS)
+def test_arguments_are_refused_in_the_engines_own_words(cache, store, method, args):
+    engine = seqcache.cache("memory://")
+    with pytest.raises((ValueError, TypeError, SeqCacheError)) as wanted:
+        getattr(engine, method)(*args)
+    with pytest.raises(type(wanted.value)) as caught:
+        getattr(cache, method)(*args)
+    assert type(caught.value) is type(wanted.value)
+    assert str(caught.value) == str(wanted.value)
+    assert store.seen == []
+
+
+@pytest.mark.parametrize("timeout", BAD_TIMEOUTS)
+def test_timeouts_are_refused_in_the_engines_own_words(cache, store, timeout):
+    engine = seqcache.cache("memory://")
+    with pytest.raises((ValueError, TypeError)) as wanted:
+        engine.get_seq("a", timeout=timeout)
+    with pytest.raises(type(wanted.value)) as caught:
+        cache.get_seq("a", timeout=timeout)
+    assert str(caught.value) == str(wanted.value)
+    assert store.seen == []
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [({}, 2.0), ({"timeout": None}, None), ({"timeout": 1e9}, None)],
+)
+def test_timeout_is_passed_on(cache, store, given, passed):
+    cache.get_seq("a", **given)
+    left = store.seen[-1][2]
+    assert left == passed if passed is None else 1.0 < left <= passed
+    cache.increase_seqs(["a"], timeout=0.5)
+    assert 0.2 < store.seen[-1][3] <= 0.5
+
+
+# --- failures --------------------------------------------------------------------
+
+
+def test_counting_call_that_failed_somehow_is_an_unknown_outcome(cache, store):
+    store.fault = OSError("gone")
+    with pytest.raises(OutcomeUnknown) as caught:
+        cache.increase_seq("alice", 3)
+    error = caught.value
+    assert (error.user_id, error.by, error.executed) == ("alice", 3, None)
+    assert error.cause is store.fault is error.__cause__
+    with pytest.raises(OutcomeUnknown):
+        cache.reserve("alice", 3)
+    with pytest.raises(OutcomeUnknown):
+        cache.delete_seq("alice", restart_from_one=True)
+    store.fault = ValueError("a bug")
+    with pytest.raises(OutcomeUnknown):
+        cache.increase_seq("alice")
+    store.fault = CallTimeout("late")
+    with pytest.raises(OutcomeUnknown):
+        cache.increase_seq("alice")
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [
+        (OSError("gone"), ConnectError),
+        (TimeoutError("late"), CallTimeout),
+        (CallTimeout("late"), CallTimeout),
+        (ZeroDivisionError("a bug"), ZeroDivisionError),
+        (AuthError("no"), AuthError),
+    ],
+)
+def test_read_that_failed_is_never_a_zero(cache, store, fault, wanted):
+    store.fault = fault
+    for call in (cache.get_seq, lambda key: cache.raise_seq(key, 1)):
+        with pytest.raises(wanted) as caught:
+            call("alice")
+        assert caught.value is fault or caught.value.__cause__ is fault
+
+
+def test_error_that_says_it_was_not_counted_comes_as_it_is(cache, store):
+    store.fault = ConnectError("refused")
+    with pytest.raises(ConnectError) as caught:
+        cache.increase_seq("alice")
+    assert caught.value is store.fault
+    with pytest.raises(ConnectError):
+        cache.increase_seqs(["alice", "bob"])
+
+
+def test_bulk_gives_each_id_its_outcome(cache, store):
+    store.numbers[b"seq:full"] = MOST
+    store.numbers[b"seq:list"] = ["no", "number"]
+    with pytest.raises(BulkError) as caught:
+        cache.increase_seqs(["a", "full", "list", "a"])
+    one, full, odd, two = caught.value.results
+    assert (one, two, caught.value.executed) == (1, 2, None)
+    assert isinstance(full, SequenceOverflow)
+    assert isinstance(odd, NotASequence)
+    with pytest.raises(BulkError) as caught:
+        cache.get_seqs(["a", "list"])
+    assert caught.value.executed is False
+    with pytest.raises(SequenceOverflow):
+        cache.increase_seq("full")
+    with pytest.raises(NotASequence):
+        cache.get_seqs(["list", "list"])
+    with pytest.raises(BulkError):
+        cache.raise_seqs({"a": 5, "list": 5})
+
+
+def test_bulk_of_unknown_outcome_names_each_id(cache, store):
+    store.fault = OutcomeUnknown("lost on the way")
+    with pytest.raises(BulkError) as caught:
+        cache.increase_seqs(["a", "b"], by=2)
+    assert caught.value.executed is None
+    assert [error.user_id for error in caught.value.results] == ["a", "b"]
+    assert [error.by for error in caught.value.results] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 5, [], [1, 2], ["1"], [True], [-1], [2**63], [0.5], "1"]
+)
+def test_answer_that_cannot_be_is_no_number(cache, store, answer):
+    store.get = lambda keys, timeout: answer
+    with pytest.raises(SeqCacheError, match="of the backend"):
+        cache.get_seq("a")
+    store.increase = lambda keys, by, timeout: answer
+    with pytest.raises(OutcomeUnknown, match="of the backend"):
+        cache.increase_seq("a", 2)
+
+
+def test_deletes_are_optional(cache, store):
+    plain = DictBackend()
+    seqcache.register_backend("plain", lambda config: plain)
+    with seqcache.cache("plain://x") as opened:
+        with pytest.raises(SeqCacheError, match="cannot delete") as caught:
+            opened.delete_seq("a", restart_from_one=True)
+        assert caught.value.executed is False
+
+
+# --- on_regress --------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(store):
+    with seqcache.cache("dict://here", on_regress="raise") as opened:
+        yield opened
+
+
+def test_lost_numbers_are_told_once(strict, store):
+    strict.raise_seq("a", 100)
+    store.numbers.clear()
+    with pytest.raises(SequenceRegressed) as caught:
+        strict.increase_seq("a")
+    assert (caught.value.seen, caught.value.got) == (100, 1)
+    assert strict.increase_seq("a") == 2
+    assert strict.stats().regressions == 1
+
+
+def test_reserve_is_compared_by_its_first_number(strict, store):
+    strict.raise_seq("a", 100)
+    store.numbers[b"seq:a"] = 99
+    with pytest.raises(SequenceRegressed):
+        strict.reserve("a", 10)
+
+
+def test_reads_and_bulks_are_compared(strict, store):
+    strict.increase_seqs(["a", "b"], by=5)
+    store.numbers[b"seq:b"] = 1
+    with pytest.raises(BulkError) as caught:
+        strict.get_seqs(["a", "b"])
+    assert caught.value.results[0] == 5
+    assert isinstance(caught.value.results[1], SequenceRegressed)
+
+
+def test_views_share_what_is_known_and_deletes_forget(strict, store):
+    strict.raise_seq("a", 9)
+    strict.delete_seq("a", restart_from_one=True)
+    assert strict.increase_seq("a") == 1
+    strict.namespace("seq:a").raise_seq("b", 5)
+    del store.numbers[b"seq:ab"]
+    with pytest.raises(SequenceRegressed):
+        strict.get_seq("ab")
+
+
+def test_warning_is_logged_by_default(cache, store, caplog):
+    cache.raise_seq("a", 9)
+    store.numbers.clear()
+    assert cache.get_seq("a") == 0
+    assert "9 was given before" in caplog.text
+    assert cache.stats().regressions == 1
+
+
+def test_known_numbers_are_bounded(monkeypatch, strict):
+    monkeypatch.setattr("seqcache._foreign_stats.KNOWN_MOST", 3)
+    for n in range(10):
+        strict.raise_seq(n, 5)
+    assert len(strict._desk.known._numbers) == 3
+
+
+# --- life ------------------------------------------------------------------------
+
+
+def test_stats(cache, store):
+    cache.increase_seqs(["a", "b"])
+    cache.get_seq("a")
+    store.fault = OSError("gone")
+    with pytest.raises(ConnectError):
+        cache.get_seq("a")
+    stats = cache.stats()
+    assert (stats.calls["increase"], stats.calls["get"], stats.in_flight) == (2, 2, 0)
+    assert stats.errors["ConnectError"] == 1
+    assert stats.errors["OutcomeUnknown"] == 0
+    assert stats.latency_count == 3
+    assert 0 < stats.latency_p50 <= stats.latency_p99 <= stats.latency_max
+
+
+def test_close_closes_the_backend_once(store):
+    cache = seqcache.cache("dict://x")
+    view = cache.namespace("v:")
+    cache.close()
+    cache.close()
+    assert store.closed == 1
+    assert cache.closed
+    assert view.closed
+    for call in (cache.ping, cache.scan, lambda: cache.get_seq("a"), view.ping):
+        with pytest.raises(ClosedError, match="the cache is closed"):
+            call()
+
+
+def test_call_that_fails_because_of_close_says_so(store):
+    cache = seqcache.cache("dict://x")
+
+    def fault(*_):
+        cache.close()
+        raise OSError("bad descriptor")
+
+    store.fault = fault
+    with pytest.raises(ClosedError) as caught:
+        cache.increase_seq("a")
+    assert caught.value.executed is None
+
+
+def test_dropped_cache_warns_and_closes(store):
+    cache = seqcache.cache("dict://x")
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del cache
+    assert store.closed == 1
+
+
+def test_scan_matches_like_redis_and_skips_our_own_keys(cache, store):
+    cache.raise_seqs({"abc": 1, "axc": 2, "a*c": 3, b"\xff": 4})
+    store.numbers[b"seq:"] = 5
+    assert sorted(cache.scan("a?c")) == [("a*c", 3), ("abc", 1), ("axc", 2)]
+    assert sorted(cache.scan(r"a\*c")) == [("a*c", 3)]
+    assert sorted(cache.scan("a[^b]c")) == [("a*c", 3), ("axc", 2)]
+    assert list(cache.scan(b"\xff")) == [(b"\xff", 4)]
+    everything = cache.namespace("")
+    store.numbers[b"sqc:meta"] = 5
+    assert ("sqc:meta", 5) not in list(everything.scan())
+
+
+def test_scan_in_pages(cache, store):
+    cache.raise_seqs({n: n + 1 for n in range(1200)})
+    pairs = cache.scan()
+    assert len(list(itertools.islice(pairs, 700))) == 700
+    assert len(dict(cache.scan())) == 1200
+    store.fault = OSError("gone")
+    with pytest.raises(ConnectError):
+        list(cache.scan())
+
+
+# --- opening ---------------------------------------------------------------------
+
+
+def test_factory_gets_the_config():
+    made = []
+    seqcache.register_backend("my", lambda config: made.append(config) or DictBackend())
+    with seqcache.cache("my://u:secret@host/path?shard=7", timeout=3) as cache:
+        assert made == [cache.config]
+    assert made[0].password == "secret"
+    assert "shard=7" in made[0].url
+
+
+def test_asyncio_only_backend_is_refused():
+    class Lazy(LoopBackend):
+        def __init__(self, config):
+            self.config = config
+
+    seqcache.register_backend("my", Lazy)
+    with pytest.raises(ConfigError, match="asyncio only") as caught:
+        seqcache.cache("my://x")
+    assert "acache" in caught.value.hint
+
+
+def test_what_is_no_backend_is_refused():
+    seqcache.register_backend("my", lambda config: object())
+    with pytest.raises(ConfigError, match="it lacks get, increase"):
+        seqcache.cache("my://x")
+
+
+def test_backend_that_cannot_be_made_or_does_not_answer(store):
+    def broken(config):
+        raise OSError("cannot reach p4ss")
+
+    seqcache.register_backend("my", broken)
+    with pytest.raises(StartupError, match="OSError: cannot reach") as caught:
+        seqcache.cache("my://u:p4ss@x")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert "p4ss" not in str(caught.value)
+    store.fault = RuntimeError("no answer")
+    with pytest.raises(StartupError, match="no answer"):
+        seqcache.cache("dict://x")
+    assert store.closed == 1
+    store.fault = AuthError("wrong password")
+    with pytest.raises(AuthError):
+        seqcache.cache("dict://x", startup_timeout=5)
+
+
+def test_startup_timeout_keeps_trying():
+    tries = []
+
+    def late(config):
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return DictBackend()
+
+    seqcache.register_backend("my", late)
+    with seqcache.cache("my://x", startup_timeout=10) as cache:
+        assert cache.increase_seq("a") == 1
+    assert len(tries) == 3
+
+
+def test_check_user_id_is_the_engines():
+    from seqcache._native import check_user_id
+
+    assert check_user_id("ä") == "ä".encode()
+    assert check_user_id(42) == b"42"
+    assert check_user_id(-(2**70)) == str(-(2**70)).encode()
+    with pytest.raises(UserIdError, match="empty"):
+        check_user_id(b"")
+    with pytest.raises(TypeError, match="not bool"):
+        check_user_id(True)

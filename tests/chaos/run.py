@@ -28,7 +28,8 @@ class Outcome:
     @property
     def letters(self) -> str:
         """The promises that this run has to keep."""
-        promised = self.scenario.promised if self.scheme == "connection" else "UMGT"
+        one = self.scenario
+        promised = one.promised if self.scheme == "connection" else one.always
         if not self.scenario.tokens:
             promised = promised.replace("T", "")
         return promised + ("D" if self.scenario.dense else "")

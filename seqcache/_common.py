@@ -170,16 +170,16 @@ def scan_store(
     client: _native.Client | _native.AsyncClient, match: str | bytes
 ) -> Iterator[tuple[str | bytes, int]]:
     """Yield (user id, number) of a store in memory."""
-    import fnmatch
+    from ._glob import compile_glob
 
     prefix = client._prefix
-    pattern = (match.encode() if isinstance(match, str) else match).decode("latin-1")
+    fits = compile_glob(match).fullmatch
     cursor = 0
     while True:
         cursor, page = client._scan_memory(cursor)
         numbers = dict(page)
         for key in own_keys(numbers, prefix):
-            if fnmatch.fnmatchcase(key[len(prefix) :].decode("latin-1"), pattern):
+            if fits(key[len(prefix) :]):
                 yield user_id_of(key, prefix), numbers[key]
         if cursor == 0:
             return

@@ -152,15 +152,15 @@ def bulk(
     """
     failed = [item for item in results if isinstance(item, BaseException)]
     first = failed[0]
-    known = [isinstance(e, SeqCacheError) and e.executed is False for e in failed]
-    if len(failed) == len(results) and all(known) and len(set(map(_kind, failed))) == 1:
+    whole = len(failed) == len(results)
+    # A read counts nothing, whatever became of it.
+    unsent = all(isinstance(e, SeqCacheError) and e.executed is False for e in failed)
+    nothing = method == "get_seqs" or (whole and unsent)
+    if whole and nothing and len(set(map(_kind, failed))) == 1:
         return first
-    reads = method == "get_seqs"
-    nothing = all(known) and (reads or len(failed) == len(results))
-    counted = len(results) - len(failed)
     return BulkError(
         f"{method} at {where}: {len(failed)} of {len(results)} ids failed, "
-        f"{counted} went well; the first failure: {first}",
+        f"{len(results) - len(failed)} went well; the first failure: {first}",
         executed=False if nothing else None,
         results=list(results),
     )

@@ -160,8 +160,9 @@ def test_an_object_of_a_subclass_is_not_kept() -> None:
     loop = asyncio.new_event_loop()
     larger = [Larger(loop=loop) for _ in range(40)]
     places = {id(one) for one in larger}
+    made = [one_of(loop) for _ in range(40)]  # what was kept is in use now
     larger.clear()
-    made = [one_of(loop) for _ in range(40)]
+    made += [one_of(loop) for _ in range(40)]
     assert places.isdisjoint(id(one) for one in made)
     loop.close()
 

@@ -7,7 +7,8 @@ VENV ?= .venv$(if $(filter-out file,$(origin PYTHON)),-$(shell $(PYTHON) -c 'imp
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := csrc/core csrc/binding $(shell find csrc -name '*.[ch]') setup.py tools/cflags.py tools/hiredis_source.py third_party/hiredis.pin
-SERVER := s=$$($(BIN)/python tools/testserver.py) && PATH="$$(dirname $$s):$(abspath $(BIN)):$$PATH"
+SERVER := s=$$($(BIN)/python tools/testserver.py) && \
+	SEQCACHE_TEST_OLD_SERVER=$$($(BIN)/python tools/testserver.py --old) PATH="$$(dirname $$s):$(abspath $(BIN)):$$PATH"
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 8
@@ -37,6 +38,6 @@ $(VENV)/ready:
 $(VENV)/built: $(VENV)/ready $(SOURCES) pyproject.toml
 	@echo "building seqcache for $$($(BIN)/python -V)" && $(PIP) -q install --no-build-isolation -e . && touch $@
 $(VENV)/group-bench: $(VENV)/ready bench/requirements.txt
-	@$(PIP) install -r bench/requirements.txt && touch $@
+	@$(BIN)/python -m bench.peers && touch $@
 $(VENV)/group-%: $(VENV)/ready pyproject.toml
 	@$(PIP) install --group $* && touch $@

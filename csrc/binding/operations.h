@@ -17,6 +17,7 @@ enum operation_index {
     OPERATION_DELETE,
     OPERATION_RAISE_BATCH,
     OPERATION_EXECUTE,
+    OPERATION_EXECUTE_ONCE,
     OPERATION_COUNT,
 };
 
@@ -25,6 +26,7 @@ enum operation_form {
     FORM_BULK,
     FORM_PAIRS,
     FORM_COMMAND,
+    FORM_COMMAND_ONCE,
 };
 
 struct operation {
@@ -59,6 +61,7 @@ extern const char operation_increase_seqs_doc[];
 extern const char operation_delete_doc[];
 extern const char operation_raise_batch_doc[];
 extern const char operation_execute_doc[];
+extern const char operation_execute_once_doc[];
 extern const char operation_scan_memory_doc[];
 
 #endif

@@ -189,7 +189,7 @@ retry_later(struct seqc_link *link,
             return true;
         }
     }
-    if (!link->options.repeat || due >= request->call->deadline_ns
+    if (!link->options.repeat || request->call->once || due >= request->call->deadline_ns
         || request->attempts >= RETRY_ATTEMPTS) {
         return false;
     }

@@ -67,6 +67,7 @@ seqc_link_up(struct seqc_link *link, int64_t now_ns)
         return status;
     }
     seqc_buf_clear(&link->out);
+    link->connection++;
     link->encoded = link->written = 0;
     link->now_ns = link->owed_since_ns = now_ns;
     link->has_answered = false;
@@ -94,17 +95,43 @@ capture_floor(struct seqc_link *link, struct seqc_request *request)
     }
 }
 
+/* A call that belongs to another connection does not travel on this one. */
+static bool
+refuse_bound(struct seqc_link *link, struct seqc_request *request)
+{
+    static const char why[] = "its connection is gone";
+    struct seqc_outcome outcome = {
+        .status = SEQC_CONNECT,
+        .executed = SEQC_EXECUTED_NO,
+        .cause = SEQC_CONNECT,
+        .text = why,
+        .len = sizeof why - 1,
+    };
+
+    if (!request->call->bound
+        || request->call->connection == link->connection) {
+        return false;
+    }
+    seqc_list_remove(&link->unsent, request);
+    seqc_answer_finish(link, request, &outcome);
+    return true;
+}
+
 static seqc_status
 encode_next(struct seqc_link *link)
 {
     struct seqc_request *request = link->unsent.head;
     size_t before = seqc_buf_len(&link->out);
-    seqc_status status =
-        seqc_encode(&link->out, request, link->script_known);
+    seqc_status status;
 
+    if (refuse_bound(link, request)) {
+        return SEQC_OK;
+    }
+    status = seqc_encode(&link->out, request, link->script_known);
     if (status) {
         return status;
     }
+    request->call->connection = link->connection;
     if (link->regress && request->op != SEQC_OP_RAW) {
         if (request->next) {
             seqc_regress_prefetch(link->regress, request->next->hash);

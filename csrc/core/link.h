@@ -33,6 +33,7 @@ struct seqc_link {
     struct seqc_list sent;    /* in the order of the stream */
     struct seqc_delays delays;
     size_t in_flight;         /* elements in `sent` */
+    uint64_t connection;      /* number of the connection, from 1 */
     uint64_t encoded;         /* stream offset of the next encoded byte */
     uint64_t written;         /* stream offset of the next written byte */
     int64_t now_ns;           /* as last told */

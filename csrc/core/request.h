@@ -74,6 +74,8 @@ struct seqc_call {
     uint32_t waiting;      /* requests (elements) without an answer */
     bool counting;         /* increases: at most once */
     bool repeatable;       /* may be sent again after a lost link */
+    bool once;             /* nor after the server said that it did not run */
+    bool bound;            /* to the connection `connection`, or not at all */
     bool abandoned;
     bool is_away;          /* its thread is not in seqc_group_wait */
     bool timed;            /* linked in a list of deadlines */
@@ -82,6 +84,7 @@ struct seqc_call {
     int64_t deadline_ns;   /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
     uint64_t thread;       /* of a blocking caller, for fork */
+    uint64_t connection;   /* on which it was sent last; see link.h */
     void *owner;           /* the awaitable; see binding/loop.h */
     struct seqc_call *next_done;
     uint32_t heap_index; /* 1 and up in the heap of timers.h, else 0 */

@@ -62,7 +62,10 @@ def bench(args: Namespace, out: Output) -> int:
     with own_keys(args, "bench", out) as seqs:
         peers, missing = installed(seqs.config)
         clients = [ourselves(seqs), *peers]
-        measured = _rounds(args, out, clients, missing)
+        try:
+            measured = _rounds(args, out, clients, missing)
+        finally:
+            out.progress("")
         report = _report(args, server_name(seqs), clients, measured, missing)
     if out.json_lines:
         out.record(**report)
@@ -103,7 +106,6 @@ def _rounds(
                 missing.append({"client": client.name, "reason": reason})
                 continue
             measured.setdefault((work, client.name), []).append(rate)
-    out.progress("")
     return {key: found for key, found in measured.items() if key[1] not in failed}
 
 

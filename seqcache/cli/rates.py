@@ -79,11 +79,11 @@ def many_threads(increase: Increase, seconds: float) -> float:
         start = time.perf_counter()
         if not ready.broken:
             stop.wait(seconds)
-    finally:
+    finally:  # Ctrl-C too: afterwards nothing counts any more
         stop.set()
         ready.abort()
-    for thread in threads:
-        thread.join()
+        for thread in threads:
+            thread.join()
     if failures:
         raise failures[0]
     return sum(counts) / (time.perf_counter() - start)

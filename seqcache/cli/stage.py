@@ -105,15 +105,15 @@ class Stage:
             self.out.write(text + end, flush=self._paced)
 
     def _wait(self, seconds: float) -> None:
-        if not self._paced or self._hurry:
+        if not self._paced:
             return
         if self._keys is None:
             time.sleep(seconds)
             return
-        key = self._keys.wait(seconds)
+        key = self._keys.wait(0 if self._hurry else seconds)
         if key in ("q", "Q"):
             raise Quit
-        self._hurry = bool(key)  # until the next heading
+        self._hurry = self._hurry or bool(key)  # until the next heading
 
 
 class _Keys:

@@ -6,8 +6,8 @@ A scene returns what it found out as a dict; ``ok`` says whether the promise hel
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .. import OutcomeUnknown, SeqCache, acache, cache
@@ -72,18 +72,13 @@ def group(stage: Stage, seqs: SeqCache) -> dict[str, Any]:
 def threads(stage: Stage, seqs: SeqCache) -> dict[str, Any]:
     """Threads that share a cache."""
     stage.heading(f"5  {THREADS} threads on one cache, all at one sequence")
-    stage.code(f'for _ in range({CALLS}): mine.append(cache.increase_seq("room"))')
-    found: list[list[int]] = [[] for _ in range(THREADS)]
+    stage.code(f'[cache.increase_seq("room") for _ in range({CALLS})]')
 
-    def work(mine: list[int]) -> None:
-        for _ in range(CALLS):
-            mine.append(seqs.increase_seq("room"))
+    def work(_: int) -> list[int]:
+        return [seqs.increase_seq("room") for _ in range(CALLS)]
 
-    workers = [threading.Thread(target=work, args=(mine,)) for mine in found]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(work, range(THREADS)))
     numbers = [number for mine in found for number in mine]
     ok = sorted(numbers) == list(range(1, THREADS * CALLS + 1))
     ok = ok and all(mine == sorted(mine) for mine in found)

@@ -241,6 +241,8 @@ def test_demo_on_a_terminal_ends_by_q_and_gives_the_keyboard_back(terminal, serv
     one.read_until("q ends.")
     one.press(b" q")
     assert one.process.wait(20) == 0
+    one.read_until("\0")
+    assert "2  A block" not in one.text
     assert termios.tcgetattr(one.slave) == one.before
     assert server.admin("DBSIZE") == 0
 
@@ -249,7 +251,10 @@ def test_interrupted_demo_removes_its_keys_and_gives_the_keyboard_back(
     terminal, server
 ):
     one = terminal("demo", "--url", server.url)
+    one.read_until("The tour runs on")
+    began = time.monotonic()
     one.read_until("2  A block")
+    assert time.monotonic() - began > 1.5, "too fast to be read"
     assert server.admin("DBSIZE") > 0
     one.process.send_signal(signal.SIGINT)
     assert one.process.wait(20) == 130

@@ -103,6 +103,26 @@ def test_peer_that_fails_loses_only_its_own_column(monkeypatch, capsys):
     assert report["missing"] == [{"client": "unlucky", "reason": reason}]
 
 
+def test_bench_fails_when_we_fail(monkeypatch, capsys):
+    def fail():
+        raise seqcache.ServerError("OOM no", hint="free some")
+
+    broken = peers.Client("seqcache", "1", fail, fail)
+    monkeypatch.setattr("seqcache.cli.bench.ourselves", lambda seqs: broken)
+    assert main(["bench", "--url", "memory://", "--seconds", "0.01"]) == 1
+    assert capsys.readouterr().err == "seqcache: OOM no\n  hint: free some\n"
+
+
+def test_thread_that_fails_fails_the_demo_with_its_error(monkeypatch, capsys):
+    def fail(self, user_id, by=1):
+        raise seqcache.ConnectError("gone")
+
+    monkeypatch.setattr(seqcache.SeqCache, "increase_seq", fail, raising=False)
+    monkeypatch.setattr(demo, "SCENES", (tour.threads,))
+    assert main(["demo", "-q"]) == 3
+    assert capsys.readouterr().err == "seqcache: gone\n"
+
+
 def test_rates_pass_on_what_a_thread_raises():
     def fail(user):
         raise RuntimeError("no such luck")

@@ -176,8 +176,8 @@ seqc_link_output(struct seqc_link *link,
             seqc_regress_unlock(link->regress);
         }
     }
-    *out_data = link->out.data + link->out.start;
     *out_len = seqc_buf_len(&link->out);
+    *out_data = *out_len ? link->out.data + link->out.start : "";
     return *out_len ? SEQC_OK : status;
 }
 

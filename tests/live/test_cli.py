@@ -24,9 +24,11 @@ SEQCACHE = [sys.executable, "-m", "seqcache"]
 
 @pytest.fixture
 def environ(server):
-    """The environment of the process: nothing but the server's address."""
-    kept = ("PATH", "HOME", "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS")
-    words = {name: os.environ[name] for name in kept if name in os.environ}
+    """The environment of the process: of ours only the server's address."""
+    names = [name for name in os.environ if not name.startswith("SEQCACHE_")]
+    words = {name: os.environ[name] for name in names}
+    for name in ("REDIS_URL", "NO_COLOR"):
+        words.pop(name, None)
     return {**words, "SEQCACHE_URL": server.url, "PYTHONWARNINGS": "error"}
 
 

@@ -57,7 +57,7 @@ def many_threads(increase: Increase, seconds: float) -> float:
         try:
             increase(next(users))
             ready.wait()
-            while not stop.is_set():
+            while not (calls and stop.is_set()):
                 increase(next(users))
                 calls += 1
         except threading.BrokenBarrierError:
@@ -113,7 +113,7 @@ async def in_flight(increase: AsyncIncrease, seconds: float) -> float:
 
     async def work() -> int:
         calls = 0
-        while clock() < end:
+        while not (calls and clock() >= end):
             await increase(next(users))
             calls += 1
         return calls

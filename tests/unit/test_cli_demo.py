@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import xml.etree.ElementTree as ElementTree
 
@@ -137,6 +138,17 @@ def test_rates_count_every_call():
     assert 0 < rate * 0.05 <= len(calls)
     assert rates.rounded(64_512.3) == "64,500"
     assert rates.rounded(987.6) == "988"
+
+
+def test_rates_are_never_zero_however_short_the_time():
+    assert rates.many_threads(lambda user: None, 1e-9) > 0
+    assert rates.one_thread(lambda user: None, 1e-9) > 0
+    assert rates.in_bulk(lambda users: None, 1e-9) > 0
+
+    async def increase(user):
+        pass
+
+    assert asyncio.run(rates.in_flight(increase, 1e-9)) > 0
 
 
 def test_chart_is_svg_with_a_bar_for_each_rate():

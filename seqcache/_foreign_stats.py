@@ -91,7 +91,6 @@ class Known:
         """
         if request.operation == "delete":
             self._deletes += 1
-            self._forget(request)
         if self._deletes:
             return [None] * len(request.keys)
         return [self._numbers.get(key) for key in request.keys]
@@ -100,7 +99,8 @@ class Known:
         """Note that the backend answered, or that nobody waits any more."""
         if request.operation == "delete":
             self._deletes -= 1
-            self._forget(request)
+            for key in request.keys:
+                self._numbers.pop(key, None)
 
     def learn(self, request: Request, results: Sequence[Any]) -> list[tuple[int, int]]:
         """Remember new numbers; return (place, known) of those that went back.
@@ -127,7 +127,3 @@ class Known:
             self._numbers[key] = number
         if len(self._numbers) > KNOWN_MOST:
             del self._numbers[next(iter(self._numbers))]
-
-    def _forget(self, request: Request) -> None:
-        for key in request.keys:
-            self._numbers.pop(key, None)

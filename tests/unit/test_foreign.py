@@ -295,6 +295,18 @@ def test_views_share_what_is_known_and_deletes_forget(strict, store):
         strict.get_seq("ab")
 
 
+def test_numbers_read_while_a_delete_is_under_way_are_forgotten(strict, store):
+    strict.raise_seq("a", 9)
+
+    def read(operation, *_):
+        if operation == "delete":
+            assert strict.get_seq("a") == 9
+
+    store.fault = read
+    strict.delete_seq("a", restart_from_one=True)
+    assert strict.increase_seq("a") == 1
+
+
 def test_warning_is_logged_by_default(cache, store, caplog):
     cache.raise_seq("a", 9)
     store.numbers.clear()
@@ -308,6 +320,15 @@ def test_known_numbers_are_bounded(monkeypatch, strict):
     for n in range(10):
         strict.raise_seq(n, 5)
     assert len(strict._desk.known._numbers) == 3
+
+
+def test_call_whose_time_is_up_does_not_reach_the_backend(cache, store):
+    request = cache._count("increase_seq", ["a"], 1, list, 0.5)
+    request.deadline -= 1.0
+    with pytest.raises(CallTimeout, match="not sent within 0.5 s") as caught:
+        cache._perform(request)
+    assert caught.value.executed is False
+    assert store.seen == []
 
 
 # --- life ------------------------------------------------------------------------

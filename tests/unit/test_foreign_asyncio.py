@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from unit.foreign_store import DeletingBackend, DictBackend, LoopBackend
@@ -349,6 +353,41 @@ def test_dropped_cache_warns_and_closes_in_its_thread(made):
     while not made[-1].closed and time.monotonic() < deadline:
         time.sleep(0.005)
     assert made[-1].closed == 1
+
+
+FORK = """
+import asyncio, os, sys, threading
+import seqcache
+from unit.foreign_store import DictBackend
+
+async def opened():
+    cache = await seqcache.acache("my://x")
+    assert await cache.increase_seq("a") == 1
+    return cache
+
+async def more(cache):
+    print(await cache.increase_seq("a", timeout=5), flush=True)
+    await cache.aclose()
+
+seqcache.register_backend("my", DictBackend)
+cache = asyncio.run(opened())
+pid = os.fork()
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+asyncio.run(more(cache))
+"""
+
+
+def test_forked_child_starts_a_thread_of_its_own():
+    folder = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("2\n2\n", "", 0)
 
 
 def test_factory_that_is_a_function_runs_in_the_loop(run_async):

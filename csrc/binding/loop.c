@@ -88,6 +88,11 @@ loop_submit_steal(LoopLinkObject *self,
     }
     call->owner = Py_NewRef(awaitable);
     seqc_link_submit(&self->link, call);
+    if (self->is_debug
+        && awaitable_note_source(&self->engine->state->awaitable,
+                                 awaitable)) {
+        Py_CLEAR(awaitable); /* the call is under way all the same */
+    }
     return awaitable;
 fail:
     seqc_timers_remove(&self->timers, call);
@@ -168,46 +173,44 @@ pop_ready(LoopLinkObject *self)
     return call;
 }
 
-/* Tasks may be stepped from here only if none runs, and never in debug mode,
- * where asyncio's own bookkeeping is wanted. */
-static bool
+/* 1: tasks may be stepped from here: none runs, and it is not debug mode,
+ * where asyncio's own bookkeeping is wanted.  -1: a signal handler raised. */
+static int
 may_wake_directly(LoopLinkObject *self)
 {
     struct awaitable_state *state = &self->engine->state->awaitable;
+    int debug = awaitable_loop_is_debug(self->loop);
     PyObject *current;
-    bool none;
 
-    if (awaitable_loop_is_debug(self->loop) != 0) {
-        PyErr_Clear();
-        return false;
+    if (debug) {
+        return debug < 0 ? -1 : 0;
     }
     current = PyObject_CallOneArg(state->current_task, self->loop);
     if (!current) {
-        PyErr_Clear();
-        return false;
+        return -1;
     }
-    none = current == Py_None;
     Py_DECREF(current);
-    return none;
+    return current == Py_None;
 }
 
 int
 loop_wake(LoopLinkObject *self, bool from_loop)
 {
-    bool direct = false;
+    int direct = 0;
     int failed = 0;
 
     take_ready(self);
     if (!self->ready_head) {
         return 0;
     }
-    direct = from_loop && may_wake_directly(self);
+    direct = from_loop ? may_wake_directly(self) : 0;
+    failed = direct < 0 ? -1 : 0;
     for (int woken = 0; woken < WAKE_MAX && !failed; woken++) {
         struct seqc_call *call = pop_ready(self);
         if (!call) {
             return 0;
         }
-        failed = settle(self, call, direct);
+        failed = settle(self, call, direct != 0);
         seqc_call_unref(call);
     }
     return failed;

@@ -41,6 +41,7 @@ typedef struct LoopLinkObject {
     bool wants_write;       /* a writer is registered */
     bool was_up;
     bool closed;
+    bool is_debug;          /* the loop was, when the link was made */
     PyObject *weakrefs;
 } LoopLinkObject;
 

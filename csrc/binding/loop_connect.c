@@ -369,6 +369,7 @@ new_link(EngineObject *engine, PyObject *loop)
 {
     PyTypeObject *type = engine->state->loop_link_type;
     LoopLinkObject *self = (LoopLinkObject *)type->tp_alloc(type, 0);
+    int debug;
 
     if (!self) {
         return NULL;
@@ -387,10 +388,12 @@ new_link(EngineObject *engine, PyObject *loop)
     }
     self->call_soon = PyObject_GetAttrString(loop, "call_soon");
     self->on_flush = PyObject_GetAttrString((PyObject *)self, "_on_flush");
-    if (!self->call_soon || !self->on_flush) {
+    debug = awaitable_loop_is_debug(loop);
+    if (!self->call_soon || !self->on_flush || debug < 0) {
         Py_DECREF(self);
         return NULL;
     }
+    self->is_debug = debug != 0;
     return self;
 }
 

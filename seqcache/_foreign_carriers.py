@@ -35,7 +35,15 @@ _GRACE = 0.02
 class ForeignCall(asyncio.Future["Any"]):
     """What a call returns: a future that create_task() and TaskGroup take, too."""
 
+    on_cancel: Callable[[], Any] | None = None
     _steps: Generator[Any, None, Any] | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Give up waiting; the work is withdrawn now, not a turn of the loop later."""
+        cancelled = super().cancel(msg)
+        if cancelled and self.on_cancel is not None:
+            self.on_cancel()
+        return cancelled
 
     # With these three it passes for a coroutine, as the engine's awaitable does.
     def send(self, value: Any) -> Any:
@@ -106,11 +114,11 @@ class Carrier:
 
         def forget(_: object) -> None:
             self._pending.discard(entry)
+            call.on_cancel = None
             if timer is not None:
                 timer.cancel()
-            if call.cancelled():
-                self.withdraw(work)
 
+        call.on_cancel = partial(self.withdraw, work)
         call.add_done_callback(forget)
         work.add_done_callback(partial(_hand_over, loop, call))
         return call

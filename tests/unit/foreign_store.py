@@ -11,6 +11,22 @@ from seqcache.errors import NotASequence, SequenceOverflow
 MOST = 2**63 - 1
 
 
+class Gate:
+    """A `fault` that holds up the first call that comes, until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        self.entered.set()
+        assert self.opened.wait(30)
+
+    async def taken(self) -> None:
+        """Wait until a call is held up."""
+        await asyncio.get_running_loop().run_in_executor(None, self.entered.wait, 30)
+
+
 class DictBackend:
     """A right and blocking backend; `seen` are the calls, `fault` raises in them."""
 

@@ -210,6 +210,24 @@ lost_link_tells_sent_from_unsent_by_bytes(void)
     }
 }
 
+/* The socket failed before it took a byte. */
+static void
+encoded_call_of_a_lost_link_is_unsent(void)
+{
+    const char *data;
+    size_t len;
+
+    open_link();
+    struct seqc_call *a = submit(SEQC_OP_INCREASE, 1);
+    CHECK(!seqc_link_output(&the_link, &data, &len) && len);
+    seqc_link_fail(&the_link, SEQC_CONNECT, "gone");
+    CHECK(a->waiting && !seqc_link_up(&the_link, now));
+    write_all();
+    answer(":1\r\n");
+    end_good(a, 1);
+    shut_link();
+}
+
 static void
 partial_writes_continue_where_they_stopped(void)
 {
@@ -754,6 +772,7 @@ main(void)
     RUN(answer_of_a_wrong_kind_leaves_the_outcome_open);
     RUN(answer_before_the_question_is_refused);
     RUN(lost_link_tells_sent_from_unsent_by_bytes);
+    RUN(encoded_call_of_a_lost_link_is_unsent);
     RUN(partial_writes_continue_where_they_stopped);
     RUN(abandoned_call_disturbs_nobody);
     RUN(abandoned_mget_keeps_its_outcome);

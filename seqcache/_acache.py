@@ -6,14 +6,21 @@ import os
 import time
 import warnings
 
-from . import _common, _native
+from . import _common, _native, _outcome
 from ._common import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterable,
+        Mapping,
+    )
     from typing import Any, Self
 
     from ._common import Stats, UserId
@@ -82,8 +89,6 @@ class AsyncSeqCache(_native.AsyncClient):
         -------
         How many pairs were read.
         """
-        import asyncio
-
         words = {} if timeout is DEFAULT else {"timeout": timeout}
 
         async def stream() -> int:
@@ -92,7 +97,7 @@ class AsyncSeqCache(_native.AsyncClient):
                 total += await self._raise_batch(batch, **words)
             return total
 
-        return asyncio.ensure_future(stream())
+        return self._start("raise_seqs", stream)
 
     def delete_seq(
         self,
@@ -174,8 +179,6 @@ class AsyncSeqCache(_native.AsyncClient):
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - the engine's own
     ) -> asyncio.Future[float]:
         """Make one round trip; return how many seconds it took."""
-        import asyncio
-
         words = {} if timeout is DEFAULT else {"timeout": timeout}
 
         async def trip() -> float:
@@ -186,7 +189,29 @@ class AsyncSeqCache(_native.AsyncClient):
                 await self._execute(("PING",), **words)
             return time.perf_counter() - start
 
-        return asyncio.ensure_future(trip())
+        return self._start("ping", trip)
+
+    def _start(
+        self, method: str, work: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> asyncio.Future[Any]:
+        """Start what takes several calls, as the engine starts one."""
+        import asyncio
+
+        from ._future import start
+
+        if self.closed:
+            raise _outcome.closed(method, self._engine.where)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{method}() needs a running event loop, nothing was sent; "
+                "call it inside a coroutine:\n"
+                "    async def main():\n"
+                f"        await cache.{method}(...)\n"
+                "    asyncio.run(main())"
+            ) from None
+        return start(work(), loop)
 
     def stats(self) -> Stats:
         """Return the counters of the cache, its views included; takes no lock."""

@@ -7,13 +7,13 @@ never waits; an `AsyncBackend` lives in the loop, one instance for each loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import weakref
 from functools import partial
 
 from ._foreign import is_async
 from ._foreign_calls import Desk, Request, raise_from
+from ._future import CallFuture
 from ._workers import Workers
 from .errors import ClosedError
 
@@ -32,56 +32,13 @@ if TYPE_CHECKING:
 _GRACE = 0.02
 
 
-class ForeignCall(asyncio.Future["Any"]):
-    """What a call returns: a future that create_task() and TaskGroup take, too."""
-
-    on_cancel: Callable[[], Any] | None = None
-    _steps: Generator[Any, None, Any] | None = None
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Give up waiting; the work is withdrawn now, not a turn of the loop later."""
-        cancelled = super().cancel(msg)
-        if cancelled and self.on_cancel is not None:
-            self.on_cancel()
-        return cancelled
-
-    # With these three it passes for a coroutine, as the engine's awaitable does.
-    def send(self, value: Any) -> Any:
-        """Wait as a coroutine does."""
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise at the place that waits."""
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.throw(*error)
-
-    def close(self) -> None:
-        """Wait no longer; the call itself goes on."""
-        if self._steps is not None:
-            self._steps.close()
-
-    def __del__(self) -> None:
-        if not self._log_traceback:
-            return
-        self._log_traceback = False
-        logging.getLogger("seqcache").error(
-            "%s exception was never retrieved\nfuture: %r",
-            type(self).__name__,
-            self,
-            exc_info=self._exception,
-        )
-
-
 class Carrier:
     """Brings requests to the backend and answers to the loops."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.desk: Desk
-        self._pending: set[tuple[ForeignCall, Work]] = set()
+        self._pending: set[tuple[CallFuture, Work]] = set()
 
     def begin(self, request: Request, loop: Loop) -> Work:
         """Start the work of a request."""
@@ -98,9 +55,9 @@ class Carrier:
     def let_go(self) -> None:
         """Give up without a loop, for a finalizer."""
 
-    def send(self, request: Request, loop: Loop) -> ForeignCall:
+    def send(self, request: Request, loop: Loop) -> CallFuture:
         """Start a call; return its future."""
-        call = ForeignCall(loop=loop)
+        call = CallFuture(loop=loop)
         if request.least is not None and not request.keys:
             call.set_result(request.shape([]))
             return call
@@ -123,7 +80,7 @@ class Carrier:
         work.add_done_callback(partial(_hand_over, loop, call))
         return call
 
-    def _expire(self, call: ForeignCall, work: Work, request: Request) -> None:
+    def _expire(self, call: CallFuture, work: Work, request: Request) -> None:
         if call.done():
             return
         desk = self.desk
@@ -142,7 +99,7 @@ class Carrier:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(self._end, call, work)
 
-    def _end(self, call: ForeignCall, work: Work) -> None:
+    def _end(self, call: CallFuture, work: Work) -> None:
         if call.done():
             return
         executed = False if self.withdraw(work) else None
@@ -150,7 +107,7 @@ class Carrier:
         call.set_exception(ClosedError(text, executed=executed))
 
 
-def _hand_over(loop: Loop, call: ForeignCall, work: Work) -> None:
+def _hand_over(loop: Loop, call: CallFuture, work: Work) -> None:
     """Give the result to the call, in whatever thread the work ended."""
     if work.cancelled() or isinstance(work, asyncio.Task):
         _settle(call, work)
@@ -163,7 +120,7 @@ def _hand_over(loop: Loop, call: ForeignCall, work: Work) -> None:
                 raise
 
 
-def _settle(call: ForeignCall, work: Work) -> None:
+def _settle(call: CallFuture, work: Work) -> None:
     if work.cancelled():
         # Withdrawn: whoever did that told the call, unless a backend cancels itself.
         if isinstance(work, asyncio.Task):

@@ -19,7 +19,7 @@ from .errors import ClosedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     from .backends import AsyncBackend, Backend, BackendFactory

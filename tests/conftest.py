@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ from fakes.proxy import Proxy
 
 SLACK_SECONDS = float(os.environ.get("SEQCACHE_TEST_SLACK", "0.5"))
 TEST_SECONDS = 60.0
+
+# A suite started in the background inherits an ignored Ctrl-C, and so would the
+# programs that it interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FACES = ["sync-tcp", "sync-unix", "async-tcp", "async-uvloop"]
 MEMORY = ["memory-sync", "memory-async"]

@@ -14,19 +14,25 @@ would_block(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
-/* glibc's strerror_r returns the text, the one of POSIX fills it in. */
-static const char *
-error_text(int error, char *buffer, size_t size)
+/* strerror_r returns the text (GNU) or fills it in (POSIX). */
+static inline const char *
+returned_text(const char *text, const char *buffer)
 {
-#if defined(__GLIBC__) && defined(_GNU_SOURCE)
-    return strerror_r(error, buffer, size);
-#else
-    if (strerror_r(error, buffer, size) != 0) {
-        snprintf(buffer, size, "error %d", error);
-    }
-    return buffer;
-#endif
+    (void)buffer;
+    return text;
 }
+
+static inline const char *
+filled_in_text(int failed, const char *buffer)
+{
+    return failed ? "unknown error" : buffer;
+}
+
+#define ERROR_TEXT(error, buffer)                                            \
+    _Generic(strerror_r(error, buffer, sizeof(buffer)),                      \
+        char *: returned_text,                                               \
+        int: filled_in_text)(strerror_r(error, buffer, sizeof(buffer)),      \
+                             buffer)
 
 static seqc_status
 lose_by_errno(struct seqc_loss *loss, const char *what, int error)
@@ -34,7 +40,7 @@ lose_by_errno(struct seqc_loss *loss, const char *what, int error)
     char buffer[128];
 
     snprintf(loss->why, sizeof loss->why, "%s: %s", what,
-             error_text(error, buffer, sizeof buffer));
+             ERROR_TEXT(error, buffer));
     loss->cause = SEQC_CONNECT;
     return loss->cause;
 }

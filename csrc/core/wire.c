@@ -92,21 +92,6 @@ lose(struct seqc_wire *wire, const struct seqc_loss *loss)
     seqc_link_fail(&wire->link, loss->cause, loss->why);
 }
 
-static void
-let_go(struct seqc_wire *wire, bool sending)
-{
-    wire->is_busy = true;
-    wire->is_sending = sending;
-    pthread_mutex_unlock(&wire->mutex);
-}
-
-static void
-take_back(struct seqc_wire *wire)
-{
-    pthread_mutex_lock(&wire->mutex);
-    wire->is_busy = wire->is_sending = false;
-}
-
 /* Writes until the queue is empty or the socket full. */
 static void
 write_queue(struct seqc_wire *wire)
@@ -128,11 +113,13 @@ write_queue(struct seqc_wire *wire)
             return;
         }
         int fd = wire->fd;
-        let_go(wire, true);
+        wire->is_busy = wire->is_sending = true;
+        pthread_mutex_unlock(&wire->mutex);
         ssize_t sent = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         int error = errno;
         int64_t now = seqc_now_ns();
-        take_back(wire);
+        pthread_mutex_lock(&wire->mutex);
+        wire->is_busy = wire->is_sending = false;
         if (wire->closed) {
             return;
         }
@@ -201,7 +188,8 @@ read_wait(struct seqc_wire *wire, int64_t until_ns)
     ssize_t got = -1;
     int error = EAGAIN;
 
-    let_go(wire, false);
+    wire->is_busy = true;
+    pthread_mutex_unlock(&wire->mutex);
     if (left > RECV_SLICE_NS && !wants_write) {
         flags = 0;
     }
@@ -219,7 +207,8 @@ read_wait(struct seqc_wire *wire, int64_t until_ns)
         got = recv(fd, wire->input, SEQC_INPUT_BYTES, flags);
         error = errno;
     }
-    take_back(wire);
+    pthread_mutex_lock(&wire->mutex);
+    wire->is_busy = false;
     take_input(wire, got, error);
     return got < 0 && error == EINTR;
 }

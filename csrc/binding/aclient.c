@@ -26,7 +26,8 @@ running_loop(ClientObject *client, const char *method)
                      "    async def main():\n"
                      "        await cache.%s(...)\n"
                      "    asyncio.run(main())",
-                     method, method);
+                     method,
+                     method);
     }
     return NULL;
 }
@@ -97,16 +98,20 @@ aclient_run(PyObject *self,
         return errors_closed(engine, operation->spec.method);
     }
     loop = running_loop(client, operation->spec.method);
-    call = loop ? operation_call(operation, engine->state,
-                                 client_prefix(client), args, count,
-                                 keyword_names, &timeout_ns)
+    call = loop ? operation_call(operation,
+                                 engine->state,
+                                 client_prefix(client),
+                                 args,
+                                 count,
+                                 keyword_names,
+                                 &timeout_ns)
                 : NULL;
     if (!call) {
         return NULL;
     }
     if (engine->store || !call->count) {
-        engine_prepare_call(engine, call, (uint8_t)operation->shape,
-                            timeout_ns, 0);
+        engine_prepare_call(
+            engine, call, (uint8_t)operation->shape, timeout_ns, 0);
         return finish_now_steal(client, loop, call);
     }
     link = link_of(client, loop);
@@ -114,16 +119,21 @@ aclient_run(PyObject *self,
         seqc_call_unref(call);
         return NULL;
     }
-    engine_prepare_call(engine, call, (uint8_t)operation->shape, timeout_ns,
+    engine_prepare_call(engine,
+                        call,
+                        (uint8_t)operation->shape,
+                        timeout_ns,
                         loop_now_ns(link));
     return loop_submit_steal(link, call, timeout_ns == engine->timeout_ns);
 }
 
-#define ACLIENT_METHOD(name, index)                                          \
-    static PyObject *aclient_##name(PyObject *self, PyObject *const *args,   \
-                                    Py_ssize_t count, PyObject *names)       \
-    {                                                                        \
-        return aclient_run(self, &operations[index], args, count, names);    \
+#define ACLIENT_METHOD(name, index)                                           \
+    static PyObject *aclient_##name(PyObject *self,                           \
+                                    PyObject *const *args,                    \
+                                    Py_ssize_t count,                         \
+                                    PyObject *names)                          \
+    {                                                                         \
+        return aclient_run(self, &operations[index], args, count, names);     \
     }
 
 ACLIENT_METHOD(get_seq, OPERATION_GET_SEQ)
@@ -137,11 +147,11 @@ ACLIENT_METHOD(raise_batch, OPERATION_RAISE_BATCH)
 ACLIENT_METHOD(execute, OPERATION_EXECUTE)
 ACLIENT_METHOD(execute_once, OPERATION_EXECUTE_ONCE)
 
-#define METHOD(name, function, doc)                                          \
-    {                                                                        \
-        name, (PyCFunction)(void (*)(void))function,                         \
-            METH_FASTCALL | METH_KEYWORDS, doc                               \
-    }
+#define METHOD(name, function, doc)                                           \
+    {name,                                                                    \
+     (PyCFunction)(void (*)(void))function,                                   \
+     METH_FASTCALL | METH_KEYWORDS,                                           \
+     doc}
 
 static PyMethodDef aclient_methods[] = {
     METHOD("get_seq", aclient_get_seq, operation_get_seq_doc),
@@ -149,8 +159,8 @@ static PyMethodDef aclient_methods[] = {
     METHOD("reserve", aclient_reserve, operation_reserve_doc),
     METHOD("raise_seq", aclient_raise_seq, operation_raise_seq_doc),
     METHOD("get_seqs", aclient_get_seqs, operation_get_seqs_doc),
-    METHOD("increase_seqs", aclient_increase_seqs,
-           operation_increase_seqs_doc),
+    METHOD(
+        "increase_seqs", aclient_increase_seqs, operation_increase_seqs_doc),
     METHOD("_delete_key", aclient_delete_key, operation_delete_doc),
     METHOD("_raise_batch", aclient_raise_batch, operation_raise_batch_doc),
     METHOD("_execute", aclient_execute, operation_execute_doc),
@@ -171,9 +181,9 @@ aclient_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (!state->get_running_loop) {
         events = PyImport_ImportModule("asyncio.events");
-        state->get_running_loop = events
-            ? PyObject_GetAttrString(events, "_get_running_loop")
-            : NULL;
+        state->get_running_loop =
+            events ? PyObject_GetAttrString(events, "_get_running_loop")
+                   : NULL;
         Py_XDECREF(events);
         if (!state->get_running_loop) {
             return NULL;
@@ -203,9 +213,8 @@ static PyType_Spec aclient_spec = {
 int
 aclient_setup_type(PyObject *module, struct module_state *state)
 {
-    state->aclient_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &aclient_spec, NULL);
-    return state->aclient_type
-        ? PyModule_AddType(module, state->aclient_type)
-        : -1;
+    state->aclient_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &aclient_spec, NULL);
+    return state->aclient_type ? PyModule_AddType(module, state->aclient_type)
+                               : -1;
 }

@@ -31,8 +31,9 @@ take_text(struct module_state *state, PyObject *object, struct user_id *id)
     }
     if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
         PyErr_Clear();
-        errors_user_id(state, "the user id has lone surrogates, which UTF-8 "
-                              "cannot carry");
+        errors_user_id(state,
+                       "the user id has lone surrogates, which UTF-8 "
+                       "cannot carry");
     }
     return -1;
 }
@@ -74,18 +75,17 @@ args_user_id(struct module_state *state,
     out_id->keep = NULL;
     if (PyUnicode_Check(object) || PyBytes_Check(object)) {
         failed = take_text(state, object, out_id);
-    }
-    else if (PyIndex_Check(object) && !PyBool_Check(object)) {
+    } else if (PyIndex_Check(object) && !PyBool_Check(object)) {
         failed = take_integer(object, out_id);
-    }
-    else {
+    } else {
         PyErr_Format(PyExc_TypeError,
                      "a user id is str, bytes or int, not %.100s",
                      Py_TYPE(object)->tp_name);
         return -1;
     }
     if (!failed && (out_id->len < 1 || out_id->len > USER_ID_MAX_BYTES)) {
-        errors_user_id(state, out_id->len < 1
+        errors_user_id(state,
+                       out_id->len < 1
                            ? "the user id is empty"
                            : "the user id is longer than 512 bytes");
         failed = -1;
@@ -123,7 +123,9 @@ args_amount(struct module_state *state,
         return -1;
     }
     if (overflow < 0 || value < least) {
-        PyErr_Format(PyExc_ValueError, "%s must be at least %lld", name,
+        PyErr_Format(PyExc_ValueError,
+                     "%s must be at least %lld",
+                     name,
                      (long long)least);
         return -1;
     }
@@ -177,13 +179,15 @@ take_keyword(const struct args_spec *spec,
     if (at < 0) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got an unexpected keyword argument '%U'",
-                     spec->method, keyword);
+                     spec->method,
+                     keyword);
         return -1;
     }
     if (out_values[at]) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got multiple values for argument '%U'",
-                     spec->method, keyword);
+                     spec->method,
+                     keyword);
         return -1;
     }
     out_values[at] = value;
@@ -202,15 +206,19 @@ args_parse(const struct args_spec *spec,
     if (count > spec->positional) {
         PyErr_Format(PyExc_TypeError,
                      "%s() takes at most %d positional arguments (%zd given)",
-                     spec->method, spec->positional, count);
+                     spec->method,
+                     spec->positional,
+                     count);
         return -1;
     }
     for (int i = 0; spec->names[i]; i++) {
         out_values[i] = i < count ? args[i] : NULL;
     }
     for (Py_ssize_t i = 0; i < keywords; i++) {
-        if (take_keyword(spec, PyTuple_GET_ITEM(keyword_names, i),
-                         args[count + i], out_values)) {
+        if (take_keyword(spec,
+                         PyTuple_GET_ITEM(keyword_names, i),
+                         args[count + i],
+                         out_values)) {
             return -1;
         }
     }
@@ -218,7 +226,8 @@ args_parse(const struct args_spec *spec,
         if (!out_values[i]) {
             PyErr_Format(PyExc_TypeError,
                          "%s() missing required argument: '%s'",
-                         spec->method, spec->names[i]);
+                         spec->method,
+                         spec->names[i]);
             return -1;
         }
     }
@@ -244,12 +253,15 @@ args_single(struct module_state *state,
     call = seqc_call_new(1, (size_t)(prefix.len + id.len));
     if (!call) {
         PyErr_NoMemory();
-    }
-    else {
+    } else {
         call->prefix_len = (uint16_t)prefix.len;
         seqc_call_fill(&filler, call);
-        seqc_call_add_key(&filler, op, prefix.data, (size_t)prefix.len,
-                          id.data, (size_t)id.len)
+        seqc_call_add_key(&filler,
+                          op,
+                          prefix.data,
+                          (size_t)prefix.len,
+                          id.data,
+                          (size_t)id.len)
             ->amount = amount;
     }
     args_user_id_fini(&id);
@@ -324,15 +336,20 @@ add_element(const struct bulk_source *source,
         PyErr_SetString(PyExc_RuntimeError, "a user id changed meanwhile");
         return -1;
     }
-    struct seqc_request *request = seqc_call_add_key(
-        filler, source->op, source->prefix.data, (size_t)source->prefix.len,
-        id.data, (size_t)id.len);
+    struct seqc_request *request =
+        seqc_call_add_key(filler,
+                          source->op,
+                          source->prefix.data,
+                          (size_t)source->prefix.len,
+                          id.data,
+                          (size_t)id.len);
     args_user_id_fini(&id);
-    if (source->is_pairs
-        && args_amount(source->state,
-                       PyTuple_GET_ITEM(
-                           PyTuple_GET_ITEM(source->items, at), 1),
-                       "to", 0, &amount)) {
+    if (source->is_pairs &&
+        args_amount(source->state,
+                    PyTuple_GET_ITEM(PyTuple_GET_ITEM(source->items, at), 1),
+                    "to",
+                    0,
+                    &amount)) {
         return -1;
     }
     request->amount = amount;
@@ -361,8 +378,8 @@ build_bulk(const struct bulk_source *source)
         return NULL;
     }
     call = count < (Py_ssize_t)INT_MAX
-        ? seqc_call_new((uint32_t)count, (size_t)room)
-        : NULL;
+               ? seqc_call_new((uint32_t)count, (size_t)room)
+               : NULL;
     if (!call) {
         PyErr_NoMemory();
         return NULL;

@@ -52,8 +52,8 @@ seconds_left(const struct seqc_call *call)
     if (call->deadline_ns == SEQC_TIME_NEVER) {
         Py_RETURN_NONE;
     }
-    return PyFloat_FromDouble((double)(call->deadline_ns - seqc_now_ns())
-                              / 1e9);
+    return PyFloat_FromDouble((double)(call->deadline_ns - seqc_now_ns()) /
+                              1e9);
 }
 
 static int
@@ -115,8 +115,8 @@ run_call(EngineObject *engine, struct seqc_call *call)
     Py_BEGIN_ALLOW_THREADS
     status = seqc_group_submit(group, call);
     if (!status) {
-        turn = seqc_group_wait(group, call, main_thread,
-                               call->start_ns + SIGNAL_SLICE_NS);
+        turn = seqc_group_wait(
+            group, call, main_thread, call->start_ns + SIGNAL_SLICE_NS);
     }
     Py_END_ALLOW_THREADS
     if (status) {
@@ -124,17 +124,15 @@ run_call(EngineObject *engine, struct seqc_call *call)
         return -1;
     }
     while (turn != SEQC_TURN_DONE) {
-        failed = turn == SEQC_TURN_CONNECT
-            ? connect_link(engine, group, call)
-            : PyErr_CheckSignals();
+        failed = turn == SEQC_TURN_CONNECT ? connect_link(engine, group, call)
+                                           : PyErr_CheckSignals();
         Py_BEGIN_ALLOW_THREADS
         if (failed) {
             seqc_group_abandon(group, call, SEQC_TIMEOUT);
             turn = SEQC_TURN_DONE;
-        }
-        else {
-            turn = seqc_group_wait(group, call, main_thread,
-                                   seqc_now_ns() + SIGNAL_SLICE_NS);
+        } else {
+            turn = seqc_group_wait(
+                group, call, main_thread, seqc_now_ns() + SIGNAL_SLICE_NS);
         }
         Py_END_ALLOW_THREADS
     }
@@ -155,18 +153,17 @@ finish_call_steal(ClientObject *client,
     if (!call) {
         return NULL;
     }
-    engine_prepare_call(engine, call, (uint8_t)shape, timeout_ns,
-                        seqc_now_ns());
+    engine_prepare_call(
+        engine, call, (uint8_t)shape, timeout_ns, seqc_now_ns());
     if (engine->store) {
         engine_run_in_memory(engine, call);
-    }
-    else if (call->count && run_call(engine, call)) {
+    } else if (call->count && run_call(engine, call)) {
         seqc_call_unref(call);
         return NULL;
     }
     result = call->count && errors_is_plain_int(call, &value)
-        ? PyLong_FromLongLong(value)
-        : errors_result(engine, call);
+                 ? PyLong_FromLongLong(value)
+                 : errors_result(engine, call);
     seqc_call_unref(call);
     return result;
 }
@@ -197,8 +194,12 @@ client_run(PyObject *self,
     if (refuse_closed(client, operation->spec.method)) {
         return NULL;
     }
-    call = operation_call(operation, client->engine->state,
-                          client_prefix(client), args, count, keyword_names,
+    call = operation_call(operation,
+                          client->engine->state,
+                          client_prefix(client),
+                          args,
+                          count,
+                          keyword_names,
                           &timeout_ns);
     return finish_call_steal(client, call, operation->shape, timeout_ns);
 }
@@ -238,22 +239,24 @@ client_increase_seq(PyObject *self,
 {
     ClientObject *client = (ClientObject *)self;
 
-    if (client->engine->store && count == 1 && !keyword_names
-        && !client->closed && !client->engine->closed) {
+    if (client->engine->store && count == 1 && !keyword_names &&
+        !client->closed && !client->engine->closed) {
         PyObject *value = increase_in_memory(client, args[0]);
         if (value || PyErr_Occurred()) {
             return value;
         }
     }
-    return client_run(self, &operations[OPERATION_INCREASE_SEQ], args, count,
-                      keyword_names);
+    return client_run(
+        self, &operations[OPERATION_INCREASE_SEQ], args, count, keyword_names);
 }
 
-#define CLIENT_METHOD(name, index)                                           \
-    static PyObject *client_##name(PyObject *self, PyObject *const *args,    \
-                                   Py_ssize_t count, PyObject *names)        \
-    {                                                                        \
-        return client_run(self, &operations[index], args, count, names);     \
+#define CLIENT_METHOD(name, index)                                            \
+    static PyObject *client_##name(PyObject *self,                            \
+                                   PyObject *const *args,                     \
+                                   Py_ssize_t count,                          \
+                                   PyObject *names)                           \
+    {                                                                         \
+        return client_run(self, &operations[index], args, count, names);      \
     }
 
 CLIENT_METHOD(get_seq, OPERATION_GET_SEQ)
@@ -266,11 +269,11 @@ CLIENT_METHOD(raise_batch, OPERATION_RAISE_BATCH)
 CLIENT_METHOD(execute, OPERATION_EXECUTE)
 CLIENT_METHOD(execute_once, OPERATION_EXECUTE_ONCE)
 
-#define METHOD(name, function, doc)                                          \
-    {                                                                        \
-        name, (PyCFunction)(void (*)(void))function,                         \
-            METH_FASTCALL | METH_KEYWORDS, doc                               \
-    }
+#define METHOD(name, function, doc)                                           \
+    {name,                                                                    \
+     (PyCFunction)(void (*)(void))function,                                   \
+     METH_FASTCALL | METH_KEYWORDS,                                           \
+     doc}
 
 static PyMethodDef client_methods[] = {
     METHOD("get_seq", client_get_seq, operation_get_seq_doc),
@@ -278,8 +281,7 @@ static PyMethodDef client_methods[] = {
     METHOD("reserve", client_reserve, operation_reserve_doc),
     METHOD("raise_seq", client_raise_seq, operation_raise_seq_doc),
     METHOD("get_seqs", client_get_seqs, operation_get_seqs_doc),
-    METHOD("increase_seqs", client_increase_seqs,
-           operation_increase_seqs_doc),
+    METHOD("increase_seqs", client_increase_seqs, operation_increase_seqs_doc),
     METHOD("_delete_key", client_delete_key, operation_delete_doc),
     METHOD("_raise_batch", client_raise_batch, operation_raise_batch_doc),
     METHOD("_execute", client_execute, operation_execute_doc),
@@ -309,8 +311,8 @@ static PyType_Spec client_spec = {
 int
 client_setup_type(PyObject *module, struct module_state *state)
 {
-    state->client_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &client_spec, NULL);
+    state->client_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &client_spec, NULL);
     return state->client_type ? PyModule_AddType(module, state->client_type)
                               : -1;
 }

@@ -20,7 +20,7 @@ typedef struct ClientObject {
     bool closed;
     PyObject *weakrefs;
     /* asyncio: the loop of the last call and its link, to find it at once */
-    PyObject *loop; /* borrowed from the link */
+    PyObject *loop;              /* borrowed from the link */
     struct LoopLinkObject *link; /* owned, may be NULL */
 } ClientObject;
 

@@ -69,15 +69,22 @@ reply_error_repr(PyObject *object)
 }
 
 static PyMemberDef reply_error_members[] = {
-    {"text", T_OBJECT_EX, offsetof(ReplyErrorObject, text), READONLY,
+    {"text",
+     T_OBJECT_EX,
+     offsetof(ReplyErrorObject, text),
+     READONLY,
      "What the server said."},
-    {"code", T_OBJECT_EX, offsetof(ReplyErrorObject, code), READONLY,
+    {"code",
+     T_OBJECT_EX,
+     offsetof(ReplyErrorObject, code),
+     READONLY,
      "Its first word."},
     {0},
 };
 
 static PyType_Slot reply_error_slots[] = {
-    {Py_tp_doc, (void *)"ReplyError(text, /)\n--\n\nA server's error, as a value."},
+    {Py_tp_doc,
+     (void *)"ReplyError(text, /)\n--\n\nA server's error, as a value."},
     {Py_tp_new, reply_error_new},
     {Py_tp_dealloc, reply_error_dealloc},
     {Py_tp_str, reply_error_str},
@@ -104,7 +111,9 @@ typedef struct {
 } CodecObject;
 
 static bool
-codec_expect(void *context, enum seqc_reply_shape *out_shape, size_t *out_count)
+codec_expect(void *context,
+             enum seqc_reply_shape *out_shape,
+             size_t *out_count)
 {
     (void)context;
     *out_shape = SEQC_SHAPE_TREE;
@@ -218,17 +227,17 @@ codec_feed(PyObject *object, PyObject *argument)
     }
     self->list = PyList_New(0);
     self->failed = !self->list;
-    status = self->failed
-        ? SEQC_NOMEM
-        : seqc_replies_feed(&self->replies, data.buf, (size_t)data.len);
+    status =
+        self->failed
+            ? SEQC_NOMEM
+            : seqc_replies_feed(&self->replies, data.buf, (size_t)data.len);
     PyBuffer_Release(&data);
     if (self->failed || status) {
         Py_CLEAR(self->list);
     }
     if (!self->failed && status == SEQC_NOMEM) {
         PyErr_NoMemory();
-    }
-    else if (!self->failed && status) {
+    } else if (!self->failed && status) {
         raise_protocol(self->replies.why);
     }
     object = self->list;
@@ -262,8 +271,8 @@ codec_setup_types(PyObject *module, struct module_state *state)
 {
     state->reply_error_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &reply_error_spec, NULL);
-    if (!state->reply_error_type
-        || PyModule_AddType(module, state->reply_error_type)) {
+    if (!state->reply_error_type ||
+        PyModule_AddType(module, state->reply_error_type)) {
         return -1;
     }
     state->codec_type =

@@ -4,9 +4,9 @@
 #include "core/encode.h"
 
 struct words {
-    PyObject *items;    /* tuple of bytes, owned */
-    const char **data;  /* owned; borrowed from items */
-    size_t *lengths;    /* owned */
+    PyObject *items;   /* tuple of bytes, owned */
+    const char **data; /* owned; borrowed from items */
+    size_t *lengths;   /* owned */
     size_t count;
 };
 
@@ -100,8 +100,7 @@ args_command(PyObject *sequence)
         request->key_len = (uint32_t)size;
         request->op = SEQC_OP_RAW;
         request->span = 1;
-    }
-    else {
+    } else {
         PyErr_NoMemory();
     }
     words_fini(&words);
@@ -121,8 +120,8 @@ args_encode(PyObject *sequence)
     size = seqc_encode_raw_size(words.count, words.lengths);
     bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (bytes) {
-        seqc_encode_raw(PyBytes_AS_STRING(bytes), words.count, words.data,
-                        words.lengths);
+        seqc_encode_raw(
+            PyBytes_AS_STRING(bytes), words.count, words.data, words.lengths);
     }
     words_fini(&words);
     return bytes;

@@ -36,7 +36,8 @@ PyErr_GetRaisedException(void)
 static inline void
 PyErr_SetRaisedException(PyObject *exception)
 {
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)),
+                  exception,
                   PyException_GetTraceback(exception));
 }
 #endif

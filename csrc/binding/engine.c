@@ -30,8 +30,7 @@ unlist_engine(EngineObject *engine)
 {
     if (engine->prev) {
         engine->prev->next = engine->next;
-    }
-    else if (engine->state->engines == engine) {
+    } else if (engine->state->engines == engine) {
         engine->state->engines = engine->next;
     }
     if (engine->next) {
@@ -122,10 +121,16 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "Engine takes no keywords");
         return NULL;
     }
-    if (!state
-        || !PyArg_ParseTuple(args, "UOOnsOnO", &where, &connect, &timeout,
-                             &max_pending, &retry, &on_regress, &connections,
-                             &store)) {
+    if (!state || !PyArg_ParseTuple(args,
+                                    "UOOnsOnO",
+                                    &where,
+                                    &connect,
+                                    &timeout,
+                                    &max_pending,
+                                    &retry,
+                                    &on_regress,
+                                    &connections,
+                                    &store)) {
         return NULL;
     }
     if (store != Py_None && !PyObject_TypeCheck(store, state->store_type)) {
@@ -209,8 +214,8 @@ engine_prepare_call(EngineObject *engine,
     call->shape = shape;
     call->counting =
         op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE || call->once;
-    call->repeatable = !call->counting
-        || (engine->gap && op == SEQC_OP_INCREASE);
+    call->repeatable =
+        !call->counting || (engine->gap && op == SEQC_OP_INCREASE);
     call->start_ns = now_ns;
     call->deadline_ns =
         timeout_ns == SEQC_TIME_NEVER ? SEQC_TIME_NEVER : now_ns + timeout_ns;
@@ -229,11 +234,11 @@ run_one(seqc_store *store, struct seqc_request *request)
         seqc_store_get(store, key, len, &request->u.value);
         return SEQC_OK;
     case SEQC_OP_INCREASE:
-        return seqc_store_increase(store, key, len, request->amount,
-                                   &request->u.value);
+        return seqc_store_increase(
+            store, key, len, request->amount, &request->u.value);
     case SEQC_OP_RAISE:
-        return seqc_store_raise(store, key, len, request->amount,
-                                &request->u.value);
+        return seqc_store_raise(
+            store, key, len, request->amount, &request->u.value);
     case SEQC_OP_DELETE:
         seqc_store_delete(store, key, len, &existed);
         request->u.value = existed;
@@ -272,8 +277,8 @@ is_connect_error(EngineObject *engine, PyObject *error, bool *out_auth)
         auth = PyObject_GetAttrString(errors, "AuthError");
     }
     if (base && auth) {
-        ours = PyObject_IsInstance(error, base) == 1
-            || PyObject_IsInstance(error, PyExc_OSError) == 1;
+        ours = PyObject_IsInstance(error, base) == 1 ||
+               PyObject_IsInstance(error, PyExc_OSError) == 1;
         *out_auth = PyObject_IsInstance(error, auth) == 1;
     }
     Py_XDECREF(errors);
@@ -337,19 +342,30 @@ static PyMethodDef engine_methods[] = {
     {"adopt", (PyCFunction)engine_adopt, METH_O, adopt_doc},
     {"close", (PyCFunction)engine_close, METH_NOARGS, engine_close_doc},
     {"stats", (PyCFunction)engine_stats, METH_NOARGS, engine_stats_doc},
-    {"take_links", (PyCFunction)engine_take_links, METH_NOARGS,
+    {"take_links",
+     (PyCFunction)engine_take_links,
+     METH_NOARGS,
      engine_take_links_doc},
     {"let_go", (PyCFunction)engine_let_go, METH_NOARGS, engine_let_go_doc},
     {0},
 };
 
 static PyMemberDef engine_members[] = {
-    {"closed", T_BOOL, offsetof(EngineObject, closed), READONLY,
+    {"closed",
+     T_BOOL,
+     offsetof(EngineObject, closed),
+     READONLY,
      "Whether the engine was closed."},
-    {"where", T_OBJECT_EX, offsetof(EngineObject, where), READONLY,
+    {"where",
+     T_OBJECT_EX,
+     offsetof(EngineObject, where),
+     READONLY,
      "Where the server is, for messages."},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(EngineObject, weakrefs),
-     READONLY, NULL},
+    {"__weaklistoffset__",
+     T_PYSSIZET,
+     offsetof(EngineObject, weakrefs),
+     READONLY,
+     NULL},
     {0},
 };
 
@@ -367,19 +383,18 @@ static PyType_Slot engine_slots[] = {
 static PyType_Spec engine_spec = {
     .name = "seqcache._native.Engine",
     .basicsize = sizeof(EngineObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-        | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = engine_slots,
 };
 
 int
 engine_setup_type(PyObject *module, struct module_state *state)
 {
-    state->engine_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &engine_spec, NULL);
-    return state->engine_type
-        ? PyModule_AddType(module, state->engine_type)
-        : -1;
+    state->engine_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &engine_spec, NULL);
+    return state->engine_type ? PyModule_AddType(module, state->engine_type)
+                              : -1;
 }
 
 /* ---- fork ---- */

@@ -11,21 +11,21 @@
 
 typedef struct EngineObject {
     PyObject_HEAD
-    struct module_state *state; /* borrowed: the type keeps the module */
-    PyObject *connect;    /* blocking: (seconds or None) -> descriptor;
-                             asyncio: a coroutine function of the same */
-    PyObject *where;      /* str, for messages */
-    PyObject *on_regress; /* (method, user id, seen, got), or NULL */
-    PyObject *last_error; /* why the last connect failed, or NULL */
-    PyObject *loops;      /* dict: event loop -> its link */
-    seqc_store *store;    /* memory://, else NULL */
+    struct module_state *state;   /* borrowed: the type keeps the module */
+    PyObject *connect;            /* (seconds or None) -> descriptor; asyncio:
+                                     a coroutine function of the same */
+    PyObject *where;              /* str, for messages */
+    PyObject *on_regress;         /* (method, user id, seen, got), or NULL */
+    PyObject *last_error;         /* why the last connect failed, or NULL */
+    PyObject *loops;              /* dict: event loop -> its link */
+    seqc_store *store;            /* memory://, else NULL */
     struct seqc_regress *regress; /* owned; NULL: off */
     struct seqc_group **groups;   /* owned; the blocking links */
     size_t group_count;
     struct seqc_link_options options;
     struct seqc_stats stats; /* of memory://, and of links that are gone */
-    int64_t timeout_ns; /* default of a call */
-    bool gap;           /* retry="gap": counting calls are repeated too */
+    int64_t timeout_ns;      /* default of a call */
+    bool gap;                /* retry="gap": counting calls are repeated too */
     bool closed;
     struct EngineObject *next; /* all engines, for fork */
     struct EngineObject *prev;

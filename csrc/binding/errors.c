@@ -39,8 +39,8 @@ raise_outcome(struct module_state *state, const char *name, PyObject *args)
 void *
 errors_closed(EngineObject *engine, const char *method)
 {
-    return raise_outcome(engine->state, "closed",
-                         Py_BuildValue("(sO)", method, engine->where));
+    return raise_outcome(
+        engine->state, "closed", Py_BuildValue("(sO)", method, engine->where));
 }
 
 void *
@@ -62,9 +62,9 @@ errors_method(const struct seqc_call *call)
 
     switch ((enum result_shape)call->shape) {
     case RESULT_INT:
-        return op == SEQC_OP_GET ? "get_seq"
-            : op == SEQC_OP_RAISE ? "raise_seq"
-                                  : "increase_seq";
+        return op == SEQC_OP_GET     ? "get_seq"
+               : op == SEQC_OP_RAISE ? "raise_seq"
+                                     : "increase_seq";
     case RESULT_RANGE:
         return "reserve";
     case RESULT_BOOL:
@@ -85,8 +85,7 @@ static PyObject *
 user_id_of(const struct seqc_request *request)
 {
     const char *id = request->key + request->call->prefix_len;
-    Py_ssize_t len =
-        (Py_ssize_t)request->key_len - request->call->prefix_len;
+    Py_ssize_t len = (Py_ssize_t)request->key_len - request->call->prefix_len;
     PyObject *text;
 
     if (request->op == SEQC_OP_RAW) {
@@ -121,14 +120,13 @@ timeout_of(const struct seqc_call *call)
     if (call->deadline_ns == SEQC_TIME_NEVER) {
         Py_RETURN_NONE;
     }
-    return PyFloat_FromDouble((double)(call->deadline_ns - call->start_ns)
-                              / 1e9);
+    return PyFloat_FromDouble((double)(call->deadline_ns - call->start_ns) /
+                              1e9);
 }
 
 /* The exception of a request that failed; a new reference. */
 static PyObject *
-make_error(EngineObject *engine,
-           const struct seqc_request *request)
+make_error(EngineObject *engine, const struct seqc_request *request)
 {
     struct seqc_call *call = request->call;
     PyObject *function = outcome_function(engine->state, "make");
@@ -139,11 +137,18 @@ make_error(EngineObject *engine,
 
     if (function && user_id && timeout) {
         error = PyObject_CallFunction(
-            function, "ssOOLOzsOO",
+            function,
+            "ssOOLOzsOO",
             seqc_status_class((seqc_status)request->status),
-            errors_method(call), engine->where, user_id,
-            (long long)request->amount, executed_of(request), request->error,
-            seqc_status_class((seqc_status)request->cause), last, timeout);
+            errors_method(call),
+            engine->where,
+            user_id,
+            (long long)request->amount,
+            executed_of(request),
+            request->error,
+            seqc_status_class((seqc_status)request->cause),
+            last,
+            timeout);
     }
     Py_XDECREF(function);
     Py_XDECREF(user_id);
@@ -177,7 +182,8 @@ tree_dict(PyObject *list_steal)
     Py_ssize_t count = list_steal ? PyList_GET_SIZE(list_steal) : 0;
 
     for (Py_ssize_t i = 0; dict && i + 1 < count; i += 2) {
-        if (PyDict_SetItem(dict, PyList_GET_ITEM(list_steal, i),
+        if (PyDict_SetItem(dict,
+                           PyList_GET_ITEM(list_steal, i),
                            PyList_GET_ITEM(list_steal, i + 1))) {
             Py_CLEAR(dict);
         }
@@ -209,7 +215,8 @@ errors_tree(struct module_state *state, const struct seqc_value *value)
         return PyBytes_FromStringAndSize(value->text, (Py_ssize_t)value->len);
     case SEQC_VALUE_ERROR:
         return PyObject_CallFunction((PyObject *)state->reply_error_type,
-                                     "s#", value->text,
+                                     "s#",
+                                     value->text,
                                      (Py_ssize_t)value->len);
     case SEQC_VALUE_ARRAY:
         return tree_list(state, value);
@@ -222,8 +229,7 @@ errors_tree(struct module_state *state, const struct seqc_value *value)
 /* Tells the engine's owner that the server lost numbers; -1 if that raises
  * (on_regress="raise"). */
 static int
-tell_regress(EngineObject *engine,
-             const struct seqc_request *request)
+tell_regress(EngineObject *engine, const struct seqc_request *request)
 {
     PyObject *user_id;
     PyObject *answer = NULL;
@@ -233,9 +239,12 @@ tell_regress(EngineObject *engine,
     }
     user_id = user_id_of(request);
     if (user_id) {
-        answer = PyObject_CallFunction(
-            engine->on_regress, "sOLL", errors_method(request->call), user_id,
-            (long long)request->floor, (long long)request->u.value);
+        answer = PyObject_CallFunction(engine->on_regress,
+                                       "sOLL",
+                                       errors_method(request->call),
+                                       user_id,
+                                       (long long)request->floor,
+                                       (long long)request->u.value);
         Py_DECREF(user_id);
     }
     Py_XDECREF(answer);
@@ -250,8 +259,8 @@ range_of(int64_t last, int64_t count)
     PyObject *stop = PyLong_FromUnsignedLongLong((uint64_t)last + 1);
 
     if (start && stop) {
-        range = PyObject_CallFunctionObjArgs((PyObject *)&PyRange_Type, start,
-                                             stop, NULL);
+        range = PyObject_CallFunctionObjArgs(
+            (PyObject *)&PyRange_Type, start, stop, NULL);
     }
     Py_XDECREF(start);
     Py_XDECREF(stop);
@@ -260,16 +269,15 @@ range_of(int64_t last, int64_t count)
 
 /* Of a request that went well, or its exception as an object. */
 static PyObject *
-element_result(EngineObject *engine,
-               const struct seqc_request *request)
+element_result(EngineObject *engine, const struct seqc_request *request)
 {
     if (request->status) {
         return make_error(engine, request);
     }
     if (request->regressed && tell_regress(engine, request)) {
         return PyErr_ExceptionMatches(PyExc_Exception)
-            ? PyErr_GetRaisedException()
-            : NULL;
+                   ? PyErr_GetRaisedException()
+                   : NULL;
     }
     return PyLong_FromLongLong(request->u.value);
 }
@@ -326,9 +334,10 @@ bulk_result(EngineObject *engine, struct seqc_call *call)
         PyList_SET_ITEM(list, (Py_ssize_t)i, item);
     }
     if (list && failed) {
-        raise_outcome(engine->state, "bulk",
-                      Py_BuildValue("(sON)", errors_method(call),
-                                    engine->where, list));
+        raise_outcome(
+            engine->state,
+            "bulk",
+            Py_BuildValue("(sON)", errors_method(call), engine->where, list));
         return NULL;
     }
     if (list && call->shape == RESULT_COUNT) {

@@ -81,16 +81,18 @@ loop_submit_steal(LoopLinkObject *self,
     if (loop_arm(self, call->deadline_ns) || schedule_flush(self)) {
         goto fail;
     }
-    awaitable = awaitable_new(&self->engine->state->awaitable, self->loop,
-                              (PyObject *)self, call, abandon_call);
+    awaitable = awaitable_new(&self->engine->state->awaitable,
+                              self->loop,
+                              (PyObject *)self,
+                              call,
+                              abandon_call);
     if (!awaitable) {
         goto fail;
     }
     call->owner = Py_NewRef(awaitable);
     seqc_link_submit(&self->link, call);
-    if (self->is_debug
-        && awaitable_note_source(&self->engine->state->awaitable,
-                                 awaitable)) {
+    if (self->is_debug &&
+        awaitable_note_source(&self->engine->state->awaitable, awaitable)) {
         Py_CLEAR(awaitable); /* the call is under way all the same */
     }
     return awaitable;
@@ -149,8 +151,7 @@ take_ready(LoopLinkObject *self)
     }
     if (self->ready_tail) {
         self->ready_tail->next_done = done;
-    }
-    else {
+    } else {
         self->ready_head = done;
     }
     while (done->next_done) {
@@ -243,8 +244,8 @@ receive(LoopLinkObject *self)
     if (self->fd != fd) {
         return;
     }
-    status = seqc_socket_received(&self->link, self->input, got, error,
-                                  seqc_now_ns(), &loss);
+    status = seqc_socket_received(
+        &self->link, self->input, got, error, seqc_now_ns(), &loss);
     if (status && status != SEQC_PENDING) {
         loop_lose(self, loss.cause, loss.why);
     }
@@ -276,12 +277,11 @@ send_some(LoopLinkObject *self)
     if (self->fd != fd) {
         return false;
     }
-    status = seqc_socket_sent(&self->link, len, sent, error, seqc_now_ns(),
-                              &loss);
+    status =
+        seqc_socket_sent(&self->link, len, sent, error, seqc_now_ns(), &loss);
     if (status == SEQC_PENDING) {
         self->wants_write = true;
-    }
-    else if (status) {
+    } else if (status) {
         loop_lose(self, loss.cause, loss.why);
     }
     return !status;
@@ -302,8 +302,8 @@ flush(LoopLinkObject *self)
     self->wants_write = false;
     while (self->link.up && send_some(self)) {
     }
-    if (self->link.up && wanted_write != self->wants_write
-        && loop_watch_writable(self)) {
+    if (self->link.up && wanted_write != self->wants_write &&
+        loop_watch_writable(self)) {
         return -1;
     }
     if (!self->link.up && self->link.unsent.head && loop_connect(self)) {
@@ -386,8 +386,8 @@ expire_calls(LoopLinkObject *self, int64_t now)
 
     while ((call = seqc_timers_expired(&self->timers, now))) {
         seqc_call_ref(call);
-        seqc_link_abandon(&self->link, call,
-                          seqc_link_late_status(&self->link));
+        seqc_link_abandon(
+            &self->link, call, seqc_link_late_status(&self->link));
         if (settle(self, call, false)) {
             PyErr_WriteUnraisable((PyObject *)self);
         }
@@ -416,8 +416,7 @@ loop_on_timer(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
     if (loop_finish_turn(self, true)) {
         return NULL;
     }
-    return none_or_null(
-        loop_arm(self, seqc_timers_earliest(&self->timers)));
+    return none_or_null(loop_arm(self, seqc_timers_earliest(&self->timers)));
 }
 
 PyDoc_STRVAR(close_doc,
@@ -457,10 +456,16 @@ static PyMethodDef loop_methods[] = {
 };
 
 static PyMemberDef loop_members[] = {
-    {"loop", T_OBJECT_EX, offsetof(LoopLinkObject, loop), READONLY,
+    {"loop",
+     T_OBJECT_EX,
+     offsetof(LoopLinkObject, loop),
+     READONLY,
      "The event loop."},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(LoopLinkObject, weakrefs),
-     READONLY, NULL},
+    {"__weaklistoffset__",
+     T_PYSSIZET,
+     offsetof(LoopLinkObject, weakrefs),
+     READONLY,
+     NULL},
     {0},
 };
 
@@ -477,8 +482,8 @@ static PyType_Slot loop_slots[] = {
 static PyType_Spec loop_spec = {
     .name = "seqcache._native.LoopLink",
     .basicsize = sizeof(LoopLinkObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-        | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = loop_slots,
 };
 
@@ -488,6 +493,6 @@ loop_setup_type(PyObject *module, struct module_state *state)
     state->loop_link_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &loop_spec, NULL);
     return state->loop_link_type
-        ? PyModule_AddType(module, state->loop_link_type)
-        : -1;
+               ? PyModule_AddType(module, state->loop_link_type)
+               : -1;
 }

@@ -36,12 +36,12 @@ typedef struct LoopLinkObject {
     char *input;            /* owned */
     int fd;                 /* owned; -1 without a connection */
     struct seqc_backoff backoff;
-    bool in_reader;         /* its end will flush */
+    bool in_reader; /* its end will flush */
     bool flush_scheduled;
-    bool wants_write;       /* a writer is registered */
+    bool wants_write; /* a writer is registered */
     bool was_up;
     bool closed;
-    bool is_debug;          /* the loop was, when the link was made */
+    bool is_debug; /* the loop was, when the link was made */
     PyObject *weakrefs;
 } LoopLinkObject;
 

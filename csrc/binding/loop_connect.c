@@ -41,8 +41,7 @@ call_with_fd(LoopLinkObject *self, const char *name, const char *method)
     if (!callback) {
         return -1;
     }
-    result =
-        PyObject_CallMethod(self->loop, name, "iO", self->fd, callback);
+    result = PyObject_CallMethod(self->loop, name, "iO", self->fd, callback);
     Py_DECREF(callback);
     return call_and_drop(result);
 }
@@ -76,8 +75,8 @@ loop_arm(LoopLinkObject *self, int64_t at_ns)
     int64_t left;
     PyObject *callback;
 
-    if (at_ns == SEQC_TIME_NEVER || self->closed
-        || (self->timer && self->timer_ns <= at_ns)) {
+    if (at_ns == SEQC_TIME_NEVER || self->closed ||
+        (self->timer && self->timer_ns <= at_ns)) {
         return 0;
     }
     cancel_timer(self);
@@ -87,7 +86,9 @@ loop_arm(LoopLinkObject *self, int64_t at_ns)
     }
     left = at_ns - seqc_now_ns();
     self->timer_ns = at_ns;
-    self->timer = PyObject_CallMethod(self->loop, "call_later", "dO",
+    self->timer = PyObject_CallMethod(self->loop,
+                                      "call_later",
+                                      "dO",
                                       left > 0 ? (double)left / 1e9 : 0.0,
                                       callback);
     Py_DECREF(callback);
@@ -193,15 +194,12 @@ loop_on_connected(LoopLinkObject *self, PyObject *task)
     if (answer) {
         fd = (int)PyLong_AsLong(answer);
         Py_DECREF(answer);
-        failed = fd == -1 && PyErr_Occurred() ? -1
-                                              : take_connection(self, fd);
-    }
-    else if (PyErr_ExceptionMatches(
-                 self->engine->state->awaitable.cancelled_error)) {
+        failed = fd == -1 && PyErr_Occurred() ? -1 : take_connection(self, fd);
+    } else if (PyErr_ExceptionMatches(
+                   self->engine->state->awaitable.cancelled_error)) {
         PyErr_Clear();
         seqc_backoff_failed(&self->backoff, seqc_now_ns());
-    }
-    else {
+    } else {
         failed = take_refusal(self);
     }
     if (failed || loop_finish_turn(self, true)) {
@@ -218,9 +216,9 @@ loop_drop_socket(LoopLinkObject *self)
     if (self->fd < 0) {
         return;
     }
-    if (!loop_is_closed(self->loop)
-        && (call_with_fd(self, "remove_reader", NULL)
-            || call_with_fd(self, "remove_writer", NULL))) {
+    if (!loop_is_closed(self->loop) &&
+        (call_with_fd(self, "remove_reader", NULL) ||
+         call_with_fd(self, "remove_writer", NULL))) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
     close(self->fd);
@@ -232,8 +230,8 @@ void
 loop_stop_waiting(LoopLinkObject *self)
 {
     cancel_timer(self);
-    if (self->connect_task && !loop_is_closed(self->loop)
-        && call_and_drop(
+    if (self->connect_task && !loop_is_closed(self->loop) &&
+        call_and_drop(
             PyObject_CallMethod(self->connect_task, "cancel", NULL))) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
@@ -268,9 +266,9 @@ drop_calls(LoopLinkObject *self)
 static bool
 is_pending(const struct seqc_request *request)
 {
-    return request->state == SEQC_REQUEST_UNSENT
-        || request->state == SEQC_REQUEST_SENT
-        || request->state == SEQC_REQUEST_DELAYED;
+    return request->state == SEQC_REQUEST_UNSENT ||
+           request->state == SEQC_REQUEST_SENT ||
+           request->state == SEQC_REQUEST_DELAYED;
 }
 
 /* Each call once, though a bulk has many requests in the lists. */
@@ -379,9 +377,9 @@ new_link(EngineObject *engine, PyObject *loop)
     self->loop = Py_NewRef(loop);
     seqc_timers_init(&self->timers);
     self->input = seqc_malloc(SEQC_INPUT_BYTES);
-    if (!self->input
-        || seqc_link_init(&self->link, engine->options, engine->regress,
-                          &self->stats)) {
+    if (!self->input ||
+        seqc_link_init(
+            &self->link, engine->options, engine->regress, &self->stats)) {
         Py_DECREF(self);
         PyErr_NoMemory();
         return NULL;

@@ -7,7 +7,8 @@
 
 /* Each -1 with an exception set. */
 int loop_arm(LoopLinkObject *self, int64_t at_ns); /* SEQC_TIME_NEVER: no */
-int loop_connect(LoopLinkObject *self); /* unless it is being tried, or early */
+int
+loop_connect(LoopLinkObject *self); /* unless it is being tried, or early */
 int loop_watch_writable(LoopLinkObject *self); /* as wants_write says */
 PyObject *loop_on_connected(LoopLinkObject *self, PyObject *task);
 

@@ -56,14 +56,22 @@ module_after_fork_child(PyObject *module, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef module_methods[] = {
-    {"check_user_id", module_check_user_id, METH_O,
+    {"check_user_id",
+     module_check_user_id,
+     METH_O,
      "check_user_id($module, user_id, /)\n--\n\n"
      "The bytes of a user id; TypeError or UserIdError as of every call."},
-    {"_before_fork", module_before_fork, METH_NOARGS,
+    {"_before_fork",
+     module_before_fork,
+     METH_NOARGS,
      "_before_fork($module, /)\n--\n\nFor os.register_at_fork."},
-    {"_after_fork_parent", module_after_fork_parent, METH_NOARGS,
+    {"_after_fork_parent",
+     module_after_fork_parent,
+     METH_NOARGS,
      "_after_fork_parent($module, /)\n--\n\nFor os.register_at_fork."},
-    {"_after_fork_child", module_after_fork_child, METH_NOARGS,
+    {"_after_fork_child",
+     module_after_fork_child,
+     METH_NOARGS,
      "_after_fork_child($module, /)\n--\n\nFor os.register_at_fork."},
     {0},
 };
@@ -75,11 +83,11 @@ module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
 
-    if (awaitable_setup_type(module, &state->awaitable)
-        || store_setup_type(module, state) || codec_setup_types(module, state)
-        || engine_setup_type(module, state) || loop_setup_type(module, state)
-        || client_setup_type(module, state)
-        || aclient_setup_type(module, state)) {
+    if (awaitable_setup_type(module, &state->awaitable) ||
+        store_setup_type(module, state) || codec_setup_types(module, state) ||
+        engine_setup_type(module, state) || loop_setup_type(module, state) ||
+        client_setup_type(module, state) ||
+        aclient_setup_type(module, state)) {
         return -1;
     }
     return 0;

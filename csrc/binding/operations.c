@@ -5,43 +5,87 @@
 
 static const char *const id_names[] = {"user_id", "timeout", NULL};
 static const char *const id_by_names[] = {"user_id", "by", "timeout", NULL};
-static const char *const id_count_names[] = {"user_id", "count", "timeout",
-                                             NULL};
+static const char *const id_count_names[] = {
+    "user_id", "count", "timeout", NULL};
 static const char *const id_to_names[] = {"user_id", "to", "timeout", NULL};
 static const char *const ids_names[] = {"user_ids", "timeout", NULL};
 static const char *const ids_by_names[] = {"user_ids", "by", "timeout", NULL};
 static const char *const pairs_names[] = {"pairs", "timeout", NULL};
 static const char *const words_names[] = {"words", "timeout", NULL};
-static const char *const once_names[] = {"words", "connection", "timeout",
-                                         NULL};
+static const char *const once_names[] = {
+    "words", "connection", "timeout", NULL};
 
 const struct operation operations[OPERATION_COUNT] = {
     [OPERATION_GET_SEQ] = {{"get_seq", id_names, 1, 1},
-                           FORM_SINGLE, SEQC_OP_GET, RESULT_INT, 0, 0, 1},
+                           FORM_SINGLE,
+                           SEQC_OP_GET,
+                           RESULT_INT,
+                           0,
+                           0,
+                           1},
     [OPERATION_INCREASE_SEQ] = {{"increase_seq", id_by_names, 2, 1},
-                                FORM_SINGLE, SEQC_OP_INCREASE, RESULT_INT,
-                                1, 1, 2},
+                                FORM_SINGLE,
+                                SEQC_OP_INCREASE,
+                                RESULT_INT,
+                                1,
+                                1,
+                                2},
     [OPERATION_RESERVE] = {{"reserve", id_count_names, 2, 2},
-                           FORM_SINGLE, SEQC_OP_INCREASE, RESULT_RANGE,
-                           1, 1, 2},
+                           FORM_SINGLE,
+                           SEQC_OP_INCREASE,
+                           RESULT_RANGE,
+                           1,
+                           1,
+                           2},
     [OPERATION_RAISE_SEQ] = {{"raise_seq", id_to_names, 2, 2},
-                             FORM_SINGLE, SEQC_OP_RAISE, RESULT_INT,
-                             1, 0, 2},
+                             FORM_SINGLE,
+                             SEQC_OP_RAISE,
+                             RESULT_INT,
+                             1,
+                             0,
+                             2},
     [OPERATION_GET_SEQS] = {{"get_seqs", ids_names, 1, 1},
-                            FORM_BULK, SEQC_OP_MGET, RESULT_LIST, 0, 0, 1},
+                            FORM_BULK,
+                            SEQC_OP_MGET,
+                            RESULT_LIST,
+                            0,
+                            0,
+                            1},
     [OPERATION_INCREASE_SEQS] = {{"increase_seqs", ids_by_names, 2, 1},
-                                 FORM_BULK, SEQC_OP_INCREASE, RESULT_LIST,
-                                 1, 1, 2},
+                                 FORM_BULK,
+                                 SEQC_OP_INCREASE,
+                                 RESULT_LIST,
+                                 1,
+                                 1,
+                                 2},
     [OPERATION_DELETE] = {{"delete_seq", id_names, 1, 1},
-                          FORM_SINGLE, SEQC_OP_DELETE, RESULT_BOOL, 0, 0, 1},
+                          FORM_SINGLE,
+                          SEQC_OP_DELETE,
+                          RESULT_BOOL,
+                          0,
+                          0,
+                          1},
     [OPERATION_RAISE_BATCH] = {{"raise_seqs", pairs_names, 1, 1},
-                               FORM_PAIRS, SEQC_OP_RAISE, RESULT_COUNT,
-                               0, 0, 1},
+                               FORM_PAIRS,
+                               SEQC_OP_RAISE,
+                               RESULT_COUNT,
+                               0,
+                               0,
+                               1},
     [OPERATION_EXECUTE] = {{"_execute", words_names, 1, 1},
-                           FORM_COMMAND, SEQC_OP_RAW, RESULT_TREE, 0, 0, 1},
+                           FORM_COMMAND,
+                           SEQC_OP_RAW,
+                           RESULT_TREE,
+                           0,
+                           0,
+                           1},
     [OPERATION_EXECUTE_ONCE] = {{"_execute_once", once_names, 2, 2},
-                                FORM_COMMAND_ONCE, SEQC_OP_RAW,
-                                RESULT_SENT_TREE, 1, 0, 2},
+                                FORM_COMMAND_ONCE,
+                                SEQC_OP_RAW,
+                                RESULT_SENT_TREE,
+                                1,
+                                0,
+                                2},
 };
 
 /* Sent at most once, whatever the server says; on that connection alone, if
@@ -99,14 +143,15 @@ operation_call(const struct operation *operation,
         return NULL;
     }
     amount_given = operation->amount ? values[operation->amount] : NULL;
-    if (amount_given
-        && args_amount(state, amount_given,
-                       operation->spec.names[operation->amount],
-                       operation->least, &amount)) {
+    if (amount_given && args_amount(state,
+                                    amount_given,
+                                    operation->spec.names[operation->amount],
+                                    operation->least,
+                                    &amount)) {
         return NULL;
     }
-    if (values[operation->timeout]
-        && args_timeout(values[operation->timeout], timeout_ns)) {
+    if (values[operation->timeout] &&
+        args_timeout(values[operation->timeout], timeout_ns)) {
         return NULL;
     }
     return build_call(operation, state, prefix, values[0], amount);

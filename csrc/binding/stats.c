@@ -7,14 +7,16 @@
 #include "core/alloc.h"
 
 static const char *const op_names[SEQC_OP_COUNT] = {
-    [SEQC_OP_GET] = "get",       [SEQC_OP_INCREASE] = "increase",
-    [SEQC_OP_RAISE] = "raise",   [SEQC_OP_DELETE] = "delete",
-    [SEQC_OP_MGET] = "get_many", [SEQC_OP_RAW] = "command",
+    [SEQC_OP_GET] = "get",
+    [SEQC_OP_INCREASE] = "increase",
+    [SEQC_OP_RAISE] = "raise",
+    [SEQC_OP_DELETE] = "delete",
+    [SEQC_OP_MGET] = "get_many",
+    [SEQC_OP_RAW] = "command",
 };
 
-const char engine_stats_doc[] =
-    "stats($self, /)\n--\n\n"
-    "Counters of all links, as a dict.";
+const char engine_stats_doc[] = "stats($self, /)\n--\n\n"
+                                "Counters of all links, as a dict.";
 
 static int
 set_number(PyObject *dict, const char *name, unsigned long long value)
@@ -42,8 +44,8 @@ calls_dict(const struct seqc_stats *stats)
     PyObject *dict = PyDict_New();
 
     for (int op = 0; dict && op < SEQC_OP_COUNT; op++) {
-        if (set_number(dict, op_names[op],
-                       seqc_stats_read(&stats->calls[op]))) {
+        if (set_number(
+                dict, op_names[op], seqc_stats_read(&stats->calls[op]))) {
             Py_CLEAR(dict);
         }
     }
@@ -58,7 +60,8 @@ errors_dict(const struct seqc_stats *stats)
 
     for (int status = SEQC_CLOSED; dict && status < SEQC_STATUS_COUNT;
          status++) {
-        if (set_number(dict, seqc_status_class((seqc_status)status),
+        if (set_number(dict,
+                       seqc_status_class((seqc_status)status),
                        seqc_stats_read(&stats->errors[status]))) {
             Py_CLEAR(dict);
         }
@@ -99,21 +102,20 @@ fill_stats(PyObject *dict, const struct totals *totals)
     const struct seqc_stats *stats = &totals->stats;
     PyObject *calls = calls_dict(stats);
     PyObject *errors = errors_dict(stats);
-    int failed = !calls || !errors
-        || PyDict_SetItemString(dict, "calls", calls)
-        || PyDict_SetItemString(dict, "errors", errors)
-        || set_number(dict, "in_flight", totals->in_flight)
-        || set_number(dict, "links", totals->links)
-        || set_number(dict, "reconnects", seqc_stats_read(&stats->reconnects))
-        || set_number(dict, "regressions",
-                      seqc_stats_read(&stats->regressions))
-        || set_number(dict, "bytes_out", seqc_stats_read(&stats->out_bytes))
-        || set_number(dict, "bytes_in", seqc_stats_read(&stats->in_bytes))
-        || set_number(dict, "latency_count",
-                      seqc_stats_latency_count(stats))
-        || set_seconds(dict, "latency_p50", seqc_stats_quantile(stats, 0.5))
-        || set_seconds(dict, "latency_p99", seqc_stats_quantile(stats, 0.99))
-        || set_seconds(dict, "latency_max", seqc_stats_quantile(stats, 1.0));
+    int failed =
+        !calls || !errors || PyDict_SetItemString(dict, "calls", calls) ||
+        PyDict_SetItemString(dict, "errors", errors) ||
+        set_number(dict, "in_flight", totals->in_flight) ||
+        set_number(dict, "links", totals->links) ||
+        set_number(dict, "reconnects", seqc_stats_read(&stats->reconnects)) ||
+        set_number(
+            dict, "regressions", seqc_stats_read(&stats->regressions)) ||
+        set_number(dict, "bytes_out", seqc_stats_read(&stats->out_bytes)) ||
+        set_number(dict, "bytes_in", seqc_stats_read(&stats->in_bytes)) ||
+        set_number(dict, "latency_count", seqc_stats_latency_count(stats)) ||
+        set_seconds(dict, "latency_p50", seqc_stats_quantile(stats, 0.5)) ||
+        set_seconds(dict, "latency_p99", seqc_stats_quantile(stats, 0.99)) ||
+        set_seconds(dict, "latency_max", seqc_stats_quantile(stats, 1.0));
 
     Py_XDECREF(calls);
     Py_XDECREF(errors);
@@ -171,9 +173,10 @@ engine_let_go(EngineObject *engine, PyObject *Py_UNUSED(ignored))
 
     while (PyDict_Next(engine->loops, &at, &loop, &object)) {
         LoopLinkObject *self = (LoopLinkObject *)object;
-        bool idle = !self->link.sent.head && !self->link.unsent.head
-            && seqc_delays_earliest(&self->link.delays) == SEQC_TIME_NEVER
-            && !self->ready_head;
+        bool idle =
+            !self->link.sent.head && !self->link.unsent.head &&
+            seqc_delays_earliest(&self->link.delays) == SEQC_TIME_NEVER &&
+            !self->ready_head;
         if (idle && self->fd >= 0) {
             self->closed = true;
             shutdown(self->fd, SHUT_RDWR);

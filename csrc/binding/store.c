@@ -40,7 +40,8 @@ store_length(PyObject *object)
 }
 
 static PyType_Slot store_slots[] = {
-    {Py_tp_doc, (void *)"Store()\n--\n\nAn in-process store; len() counts its keys."},
+    {Py_tp_doc,
+     (void *)"Store()\n--\n\nAn in-process store; len() counts its keys."},
     {Py_tp_new, store_new},
     {Py_tp_dealloc, store_dealloc},
     {Py_sq_length, store_length},

@@ -26,9 +26,9 @@ client_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         engine = PyTuple_GET_ITEM(args, 0);
         prefix = PyTuple_GET_ITEM(args, 1);
     }
-    if (!engine || !PyObject_TypeCheck(engine, state->engine_type)
-        || !PyBytes_Check(prefix)
-        || PyBytes_GET_SIZE(prefix) > PREFIX_MAX_BYTES) {
+    if (!engine || !PyObject_TypeCheck(engine, state->engine_type) ||
+        !PyBytes_Check(prefix) ||
+        PyBytes_GET_SIZE(prefix) > PREFIX_MAX_BYTES) {
         PyErr_SetString(PyExc_TypeError,
                         "open a cache with seqcache.cache() or "
                         "seqcache.acache()");
@@ -88,17 +88,19 @@ PyMemberDef client_members[] = {
     {"_engine", T_OBJECT_EX, offsetof(ClientObject, engine), READONLY, NULL},
     {"_prefix", T_OBJECT_EX, offsetof(ClientObject, prefix), READONLY, NULL},
     {"_closed", T_BOOL, offsetof(ClientObject, closed), 0, NULL},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(ClientObject, weakrefs),
-     READONLY, NULL},
+    {"__weaklistoffset__",
+     T_PYSSIZET,
+     offsetof(ClientObject, weakrefs),
+     READONLY,
+     NULL},
     {0},
 };
 
 static int
 append_item(PyObject *list, const struct seqc_store_item *item)
 {
-    PyObject *pair = Py_BuildValue("(y#L)", item->key,
-                                   (Py_ssize_t)item->key_len,
-                                   (long long)item->seq);
+    PyObject *pair = Py_BuildValue(
+        "(y#L)", item->key, (Py_ssize_t)item->key_len, (long long)item->seq);
     int failed = pair ? PyList_Append(list, pair) : -1;
 
     Py_XDECREF(pair);

@@ -7,7 +7,7 @@
 
 /* Tries of a request that the server does not run; those whose script it lost
  * are sent in full at once, and wait only when that does not help either. */
-#define RETRY_ATTEMPTS 64
+#define RETRY_ATTEMPTS  64
 #define SCRIPT_ATTEMPTS 2
 
 static void
@@ -21,8 +21,7 @@ call_done(struct seqc_link *link, struct seqc_call *call)
     call->next_done = NULL;
     if (link->done_tail) {
         link->done_tail->next_done = call;
-    }
-    else {
+    } else {
         link->done_head = call;
     }
     link->done_tail = call;
@@ -88,8 +87,8 @@ check_regress(struct seqc_link *link,
     if (!link->regress) {
         return;
     }
-    if (request->op == SEQC_OP_INCREASE
-        && __builtin_sub_overflow(value, request->amount, &before)) {
+    if (request->op == SEQC_OP_INCREASE &&
+        __builtin_sub_overflow(value, request->amount, &before)) {
         before = INT64_MIN; /* only a liar answers so */
     }
     if (request->op == SEQC_OP_RAISE || before >= request->floor) {
@@ -138,8 +137,7 @@ finish_number(struct seqc_link *link,
 {
     if (request->op != SEQC_OP_DELETE) {
         check_regress(link, request, value);
-    }
-    else if (link->regress) {
+    } else if (link->regress) {
         seqc_regress_forget(link->regress, request->hash);
     }
     if (!request->call->abandoned) {
@@ -157,13 +155,11 @@ finish_scalar(struct seqc_link *link,
 
     if (scalar->is_integer) {
         finish_number(link, request, scalar->integer);
-    }
-    else if (scalar->type == SEQC_VALUE_NIL && request->op == SEQC_OP_GET) {
+    } else if (scalar->type == SEQC_VALUE_NIL && request->op == SEQC_OP_GET) {
         finish_number(link, request, 0);
-    }
-    else {
-        finish_refused(link, request, SEQC_NOT_A_SEQUENCE, why,
-                       sizeof why - 1);
+    } else {
+        finish_refused(
+            link, request, SEQC_NOT_A_SEQUENCE, why, sizeof why - 1);
     }
 }
 
@@ -189,8 +185,9 @@ retry_later(struct seqc_link *link,
             return true;
         }
     }
-    if (!link->options.repeat || request->call->once || due >= request->call->deadline_ns
-        || request->attempts >= RETRY_ATTEMPTS) {
+    if (!link->options.repeat || request->call->once ||
+        due >= request->call->deadline_ns ||
+        request->attempts >= RETRY_ATTEMPTS) {
         return false;
     }
     seqc_delays_add(&link->delays, request, due);
@@ -312,8 +309,8 @@ fits(const struct seqc_request *request, const struct seqc_scalar *scalar)
         return scalar->type == SEQC_VALUE_STRING && scalar->is_integer;
     case SEQC_OP_GET:
     case SEQC_OP_MGET:
-        return scalar->type == SEQC_VALUE_STRING
-            || scalar->type == SEQC_VALUE_NIL;
+        return scalar->type == SEQC_VALUE_STRING ||
+               scalar->type == SEQC_VALUE_NIL;
     case SEQC_OP_RAW:
     case SEQC_OP_COUNT:
         break;
@@ -333,8 +330,9 @@ keep_element(struct seqc_link *link,
     if (!head->call->abandoned) {
         element->amount = scalar->integer;
         element->status = scalar->is_integer ? SEQC_OK
-            : scalar->type == SEQC_VALUE_NIL ? SEQC_PENDING
-                                             : SEQC_NOT_A_SEQUENCE;
+                          : scalar->type == SEQC_VALUE_NIL
+                              ? SEQC_PENDING
+                              : SEQC_NOT_A_SEQUENCE;
     }
     if (index + 1 == count) {
         finish_elements(link, pop_sent(link));
@@ -353,14 +351,13 @@ take_scalar(void *context,
         take_error(link, pop_sent(link), scalar->text, scalar->len);
         return true;
     }
-    if (!fits(link->sent.head, scalar)
-        || (link->sent.head->op == SEQC_OP_MGET && !count)) {
+    if (!fits(link->sent.head, scalar) ||
+        (link->sent.head->op == SEQC_OP_MGET && !count)) {
         return false;
     }
     if (count) {
         keep_element(link, scalar, index, count);
-    }
-    else {
+    } else {
         finish_scalar(link, pop_sent(link), scalar);
     }
     return true;
@@ -379,8 +376,7 @@ take_tree(void *context, struct seqc_value *value)
     }
     if (request->call->abandoned) {
         seqc_value_free(value);
-    }
-    else {
+    } else {
         request->u.tree = value;
     }
     finish_good(link, request);

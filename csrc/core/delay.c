@@ -27,8 +27,7 @@ seqc_delays_due_ns(const struct seqc_delays *delays,
     const struct seqc_request *last = delays->lists[length].tail;
     int64_t half = (int64_t)DELAY_FIRST_NS << length >> 1;
     /* By link and moment: what one read refused is tried together. */
-    uint64_t chance = mix_bits((uint64_t)now_ns
-                               ^ (uint64_t)(uintptr_t)delays);
+    uint64_t chance = mix_bits((uint64_t)now_ns ^ (uint64_t)(uintptr_t)delays);
     int64_t due = now_ns + half + (int64_t)(chance % (uint64_t)half);
 
     return last && last->u.due_ns > due ? last->u.due_ns : due;

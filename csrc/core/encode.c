@@ -62,13 +62,10 @@ put_raise(char *out, const struct seqc_request *request, bool script_known)
 {
     if (script_known) {
         out = PUT_LITERAL(out, "*5\r\n$7\r\nEVALSHA\r\n");
-        out = put_string(out, SEQC_RAISE_DIGEST,
-                         sizeof SEQC_RAISE_DIGEST - 1);
-    }
-    else {
+        out = put_string(out, SEQC_RAISE_DIGEST, sizeof SEQC_RAISE_DIGEST - 1);
+    } else {
         out = PUT_LITERAL(out, "*5\r\n$4\r\nEVAL\r\n");
-        out = put_string(out, SEQC_RAISE_SCRIPT,
-                         sizeof SEQC_RAISE_SCRIPT - 1);
+        out = put_string(out, SEQC_RAISE_SCRIPT, sizeof SEQC_RAISE_SCRIPT - 1);
     }
     out = PUT_LITERAL(out, "$1\r\n1\r\n");
     out = put_string(out, request->key, request->key_len);

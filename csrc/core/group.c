@@ -22,8 +22,8 @@ seqc_group_new(struct seqc_link_options options, struct seqc_regress *regress)
 {
     struct seqc_group *group = seqc_calloc(1, sizeof *group);
 
-    if (group
-        && seqc_wire_init(&group->wire, options, regress, &group->stats)) {
+    if (group &&
+        seqc_wire_init(&group->wire, options, regress, &group->stats)) {
         seqc_free(group);
         return NULL;
     }
@@ -80,8 +80,8 @@ wake_heir(struct seqc_call *heir)
 {
     uint32_t wait = WORD_WAIT;
 
-    if (heir
-        && atomic_compare_exchange_strong(&heir->word, &wait, WORD_LEAD)) {
+    if (heir &&
+        atomic_compare_exchange_strong(&heir->word, &wait, WORD_LEAD)) {
         seqc_unpark(&heir->word);
     }
     seqc_call_unref(heir);
@@ -236,8 +236,7 @@ seqc_group_wait(struct seqc_group *group,
         if (step == STEP_SIGNAL) {
             return SEQC_TURN_SIGNAL;
         }
-        if (!leads
-            && follow(call, earlier(call->deadline_ns, check_ns))) {
+        if (!leads && follow(call, earlier(call->deadline_ns, check_ns))) {
             return SEQC_TURN_DONE;
         }
     }
@@ -254,8 +253,7 @@ seqc_group_submit(struct seqc_group *group, struct seqc_call *call)
     pthread_mutex_lock(&group->wire.mutex);
     if (group->wire.closed) {
         status = SEQC_CLOSED;
-    }
-    else {
+    } else {
         seqc_link_submit(&group->wire.link, call);
     }
     pthread_mutex_unlock(&group->wire.mutex);

@@ -37,8 +37,8 @@ hash_keys(const struct seqc_link *link, struct seqc_call *call)
 {
     for (uint32_t i = 0; i < call->count; i++) {
         struct seqc_request *request = &call->requests[i];
-        request->hash = seqc_regress_hash(link->regress, request->key,
-                                          request->key_len);
+        request->hash =
+            seqc_regress_hash(link->regress, request->key, request->key_len);
     }
 }
 
@@ -86,9 +86,9 @@ capture_floor(struct seqc_link *link, struct seqc_request *request)
 {
     for (uint32_t i = 0; i < request->span; i++) {
         struct seqc_request *element = &request[i];
-        element->floor = link->deletes
-            ? SEQC_REGRESS_UNKNOWN
-            : seqc_regress_floor(link->regress, element->hash);
+        element->floor =
+            link->deletes ? SEQC_REGRESS_UNKNOWN
+                          : seqc_regress_floor(link->regress, element->hash);
     }
     if (request->op == SEQC_OP_DELETE) {
         seqc_regress_forget(link->regress, request->hash);
@@ -108,8 +108,8 @@ refuse_bound(struct seqc_link *link, struct seqc_request *request)
         .len = sizeof why - 1,
     };
 
-    if (!request->call->bound
-        || request->call->connection == link->connection) {
+    if (!request->call->bound ||
+        request->call->connection == link->connection) {
         return false;
     }
     seqc_list_remove(&link->unsent, request);
@@ -168,8 +168,8 @@ seqc_link_output(struct seqc_link *link,
         if (link->regress) {
             seqc_regress_lock(link->regress);
         }
-        while (!status && link->unsent.head && has_room(link)
-               && seqc_buf_len(&link->out) < OUTPUT_BYTES) {
+        while (!status && link->unsent.head && has_room(link) &&
+               seqc_buf_len(&link->out) < OUTPUT_BYTES) {
             status = encode_next(link);
         }
         if (link->regress) {
@@ -270,8 +270,8 @@ resolve_lost(struct seqc_link *link,
 {
     struct seqc_call *call = request->call;
 
-    if (call->abandoned || !call->repeatable || !link->options.repeat
-        || (outcome->cause == SEQC_PROTOCOL && !call->counting)) {
+    if (call->abandoned || !call->repeatable || !link->options.repeat ||
+        (outcome->cause == SEQC_PROTOCOL && !call->counting)) {
         outcome->status = call->counting ? SEQC_UNKNOWN : outcome->cause;
         seqc_answer_finish(link, request, outcome);
         return;
@@ -377,8 +377,7 @@ withdraw(struct seqc_link *link,
 
     if (request->error && status != SEQC_CLOSED) {
         outcome.status =
-            seqc_error_classify(request->error, strlen(request->error))
-                .status;
+            seqc_error_classify(request->error, strlen(request->error)).status;
     }
     switch ((enum seqc_request_state)request->state) {
     case SEQC_REQUEST_UNSENT:
@@ -459,8 +458,8 @@ seqc_link_tick(struct seqc_link *link, int64_t now_ns)
 static int64_t
 death_ns(const struct seqc_link *link)
 {
-    if (!link->up || !link->sent.head
-        || link->options.patience_ns == SEQC_TIME_NEVER) {
+    if (!link->up || !link->sent.head ||
+        link->options.patience_ns == SEQC_TIME_NEVER) {
         return SEQC_TIME_NEVER;
     }
     return link->owed_since_ns + link->options.patience_ns;

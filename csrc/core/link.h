@@ -30,15 +30,15 @@ struct seqc_link {
     struct seqc_replies replies;
     struct seqc_buf out; /* encoded, not yet written */
     struct seqc_list unsent;
-    struct seqc_list sent;    /* in the order of the stream */
+    struct seqc_list sent; /* in the order of the stream */
     struct seqc_delays delays;
-    size_t in_flight;         /* elements in `sent` */
-    uint64_t connection;      /* number of the connection, from 1 */
-    uint64_t encoded;         /* stream offset of the next encoded byte */
-    uint64_t written;         /* stream offset of the next written byte */
-    int64_t now_ns;           /* as last told */
-    int64_t owed_since_ns;    /* last progress while answers are owed */
-    uint32_t deletes;         /* in flight; see capture_floor */
+    size_t in_flight;      /* elements in `sent` */
+    uint64_t connection;   /* number of the connection, from 1 */
+    uint64_t encoded;      /* stream offset of the next encoded byte */
+    uint64_t written;      /* stream offset of the next written byte */
+    int64_t now_ns;        /* as last told */
+    int64_t owed_since_ns; /* last progress while answers are owed */
+    uint32_t deletes;      /* in flight; see capture_floor */
     bool up;
     bool has_answered; /* the connection: bytes came */
     bool script_known;
@@ -83,14 +83,12 @@ const char *seqc_link_why(const struct seqc_link *link);
 
 /* The connection is lost.  `cause`: SEQC_CONNECT, SEQC_TIMEOUT (silence) or
  * SEQC_PROTOCOL (then reads are not repeated either). */
-void seqc_link_fail(struct seqc_link *link,
-                    seqc_status cause,
-                    const char *why);
+void
+seqc_link_fail(struct seqc_link *link, seqc_status cause, const char *why);
 
 /* No connection will come: ends what is unsent with `status`. */
-void seqc_link_refuse(struct seqc_link *link,
-                      seqc_status status,
-                      const char *why);
+void
+seqc_link_refuse(struct seqc_link *link, seqc_status status, const char *why);
 
 /* Ends everything with SEQC_CLOSED. */
 void seqc_link_close(struct seqc_link *link);

@@ -38,8 +38,13 @@ seqc_park(_Atomic uint32_t *word, uint32_t value, int64_t until_ns)
         left.tv_sec = (time_t)(ns / NS_PER_S);
         left.tv_nsec = (long)(ns % NS_PER_S);
     }
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value,
-            until_ns == SEQC_TIME_NEVER ? NULL : &left, NULL, 0);
+    syscall(SYS_futex,
+            word,
+            FUTEX_WAIT_PRIVATE,
+            value,
+            until_ns == SEQC_TIME_NEVER ? NULL : &left,
+            NULL,
+            0);
 }
 
 void

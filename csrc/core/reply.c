@@ -81,8 +81,7 @@ attach_value(struct seqc_replies *replies,
     if (task->parent) {
         struct seqc_value *parent = task->parent->obj;
         parent->items[task->idx] = value;
-    }
-    else {
+    } else {
         replies->root = value;
     }
     return value;
@@ -142,8 +141,8 @@ begin_reply(struct seqc_replies *replies, const redisReadTask *task)
     if (task->parent) {
         return true;
     }
-    replies->is_dropped = task->type == REDIS_REPLY_PUSH
-        || task->type == REDIS_REPLY_ATTR;
+    replies->is_dropped =
+        task->type == REDIS_REPLY_PUSH || task->type == REDIS_REPLY_ATTR;
     if (replies->is_dropped) {
         return true;
     }
@@ -197,8 +196,9 @@ create_string(const redisReadTask *task, char *text, size_t len)
     if (replies->shape == SEQC_SHAPE_TREE) {
         return add_text(replies, task, scalar.type, scalar.text, scalar.len);
     }
-    scalar.is_integer = !is_error
-        && seqc_parse_integer(scalar.text, scalar.len, &scalar.integer);
+    scalar.is_integer =
+        !is_error &&
+        seqc_parse_integer(scalar.text, scalar.len, &scalar.integer);
     return deliver_scalar(replies, task, &scalar);
 }
 
@@ -222,9 +222,8 @@ create_array(const redisReadTask *task, size_t count)
         return refuse(replies, SEQC_PROTOCOL, "the reply nests too deep");
     }
     /* hiredis counts them as elements, which shifts all that follow. */
-    if (task->parent
-        && (task->type == REDIS_REPLY_ATTR
-            || task->type == REDIS_REPLY_PUSH)) {
+    if (task->parent &&
+        (task->type == REDIS_REPLY_ATTR || task->type == REDIS_REPLY_PUSH)) {
         return refuse(replies, SEQC_PROTOCOL, "a push within a reply");
     }
     if (!begin_reply(replies, task)) {
@@ -236,9 +235,10 @@ create_array(const redisReadTask *task, size_t count)
     if (replies->shape == SEQC_SHAPE_TREE) {
         return add_container(replies, task, count);
     }
-    if (replies->shape == SEQC_SHAPE_SCALAR || task->parent
-        || count != replies->count) {
-        return refuse(replies, SEQC_PROTOCOL,
+    if (replies->shape == SEQC_SHAPE_SCALAR || task->parent ||
+        count != replies->count) {
+        return refuse(replies,
+                      SEQC_PROTOCOL,
                       "an array where none belongs, or of a wrong length");
     }
     return &token;
@@ -395,7 +395,8 @@ reader_failure(struct seqc_replies *replies)
 {
     if (!replies->failure) {
         bool oom = replies->reader->err == REDIS_ERR_OOM;
-        (void)refuse(replies, oom ? SEQC_NOMEM : SEQC_PROTOCOL,
+        (void)refuse(replies,
+                     oom ? SEQC_NOMEM : SEQC_PROTOCOL,
                      replies->reader->errstr);
     }
     return replies->failure;

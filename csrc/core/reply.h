@@ -29,8 +29,8 @@ struct seqc_value {
     enum seqc_value_type type;
     int64_t integer; /* of an integer or a bool */
     double real;
-    char *text;    /* owned, NUL behind the last byte */
-    size_t len;    /* bytes of text, or items */
+    char *text;                /* owned, NUL behind the last byte */
+    size_t len;                /* bytes of text, or items */
     struct seqc_value **items; /* owned; an item is NULL until it came */
 };
 
@@ -39,7 +39,7 @@ void seqc_value_free(struct seqc_value *value); /* NULL is fine */
 /* One scalar of the hot path. */
 struct seqc_scalar {
     enum seqc_value_type type; /* none of ARRAY and MAP */
-    int64_t integer;  /* also of a string that is a 64-bit integer */
+    int64_t integer;           /* also of a string that is a 64-bit integer */
     bool is_integer;
     const char *text; /* borrowed while the callback runs */
     size_t len;
@@ -79,9 +79,9 @@ struct seqc_replies {
     struct redisReader *reader; /* owned */
     struct seqc_reply_target target;
     enum seqc_reply_shape shape;
-    bool is_dropped;    /* a push message, or attributes before a reply */
-    size_t count;       /* elements expected, then announced */
-    size_t tree_bytes;  /* memory of the tree being built */
+    bool is_dropped;         /* a push message, or attributes before a reply */
+    size_t count;            /* elements expected, then announced */
+    size_t tree_bytes;       /* memory of the tree being built */
     struct seqc_value *root; /* tree being built, owned */
     seqc_status failure;
     const char *why; /* static text behind `failure` */

@@ -11,8 +11,8 @@
 struct seqc_call *
 seqc_call_new(uint32_t count, size_t key_bytes)
 {
-    size_t head = sizeof(struct seqc_call)
-        + (size_t)count * sizeof(struct seqc_request);
+    size_t head =
+        sizeof(struct seqc_call) + (size_t)count * sizeof(struct seqc_request);
     struct seqc_call *call = seqc_malloc(head + key_bytes);
 
     if (!call) {
@@ -37,8 +37,8 @@ static void
 free_result(struct seqc_request *request)
 {
     seqc_free(request->error);
-    if (request->op == SEQC_OP_RAW && request->state == SEQC_REQUEST_DONE
-        && request->status == SEQC_OK) {
+    if (request->op == SEQC_OP_RAW && request->state == SEQC_REQUEST_DONE &&
+        request->status == SEQC_OK) {
         seqc_value_free(request->u.tree);
     }
 }
@@ -46,9 +46,8 @@ free_result(struct seqc_request *request)
 void
 seqc_call_unref(struct seqc_call *call)
 {
-    if (!call
-        || atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel)
-            != 1) {
+    if (!call ||
+        atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     for (uint32_t i = 0; i < call->count; i++) {
@@ -107,8 +106,7 @@ seqc_list_push(struct seqc_list *list, struct seqc_request *request)
     request->prev = list->tail;
     if (list->tail) {
         list->tail->next = request;
-    }
-    else {
+    } else {
         list->head = request;
     }
     list->tail = request;
@@ -121,8 +119,7 @@ seqc_list_push_front(struct seqc_list *list, struct seqc_request *request)
     request->next = list->head;
     if (list->head) {
         list->head->prev = request;
-    }
-    else {
+    } else {
         list->tail = request;
     }
     list->head = request;
@@ -133,14 +130,12 @@ seqc_list_remove(struct seqc_list *list, struct seqc_request *request)
 {
     if (request->prev) {
         request->prev->next = request->next;
-    }
-    else {
+    } else {
         list->head = request->next;
     }
     if (request->next) {
         request->next->prev = request->prev;
-    }
-    else {
+    } else {
         list->tail = request->prev;
     }
     request->next = request->prev = NULL;
@@ -155,8 +150,7 @@ seqc_list_prepend(struct seqc_list *list, struct seqc_list *from)
     from->tail->next = list->head;
     if (list->head) {
         list->head->prev = from->tail;
-    }
-    else {
+    } else {
         list->tail = from->tail;
     }
     list->head = from->head;

@@ -31,9 +31,9 @@ enum seqc_op {
 };
 
 enum seqc_request_state {
-    SEQC_REQUEST_IDLE,   /* with nobody */
-    SEQC_REQUEST_UNSENT, /* queued; not one byte of it was written */
-    SEQC_REQUEST_SENT,   /* encoded; sent once its first byte is written */
+    SEQC_REQUEST_IDLE,    /* with nobody */
+    SEQC_REQUEST_UNSENT,  /* queued; not one byte of it was written */
+    SEQC_REQUEST_SENT,    /* encoded; sent once its first byte is written */
     SEQC_REQUEST_DELAYED, /* the server did not run it; waits for `due_ns` */
     SEQC_REQUEST_DONE,
 };
@@ -47,24 +47,26 @@ struct seqc_request {
     struct seqc_call *call; /* back pointer, borrowed */
     const char *key;        /* borrowed from the call's block */
     int64_t amount;         /* by, or to */
+
     union {
         uint64_t offset; /* stream offset of the first byte, while sent */
         int64_t due_ns;  /* while delayed */
         int64_t value;   /* the result, once done */
         struct seqc_value *tree; /* of a raw command, once done; owned */
     } u;
+
     int64_t floor; /* highest number known for the key when written */
     uint64_t hash; /* of the key, for the table behind `floor` */
     char *error;   /* what the server refused it with last; owned, or NULL */
     uint32_t key_len;
-    uint32_t span;      /* elements of an MGET head, else 1 */
-    uint8_t op;         /* enum seqc_op */
-    uint8_t state;      /* enum seqc_request_state */
-    uint8_t status;     /* seqc_status, once done */
-    uint8_t executed;   /* seqc_executed, once done with an error */
-    uint8_t cause;      /* seqc_status: what took the answer away */
-    uint8_t attempts;   /* times the server said that it did not run it */
-    bool regressed;     /* the answer is below `floor` */
+    uint32_t span;    /* elements of an MGET head, else 1 */
+    uint8_t op;       /* enum seqc_op */
+    uint8_t state;    /* enum seqc_request_state */
+    uint8_t status;   /* seqc_status, once done */
+    uint8_t executed; /* seqc_executed, once done with an error */
+    uint8_t cause;    /* seqc_status: what took the answer away */
+    uint8_t attempts; /* times the server said that it did not run it */
+    bool regressed;   /* the answer is below `floor` */
 };
 
 struct seqc_call {
@@ -77,15 +79,15 @@ struct seqc_call {
     bool once;             /* nor after the server said that it did not run */
     bool bound;            /* to the connection `connection`, or not at all */
     bool abandoned;
-    bool is_away;          /* its thread is not in seqc_group_wait */
-    bool timed;            /* linked in a list of deadlines */
-    uint8_t shape;         /* of the result; the binding's */
-    uint16_t prefix_len;   /* of every key, bytes; the binding's */
-    int64_t deadline_ns;   /* monotonic, SEQC_TIME_NEVER for none */
+    bool is_away;        /* its thread is not in seqc_group_wait */
+    bool timed;          /* linked in a list of deadlines */
+    uint8_t shape;       /* of the result; the binding's */
+    uint16_t prefix_len; /* of every key, bytes; the binding's */
+    int64_t deadline_ns; /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
-    uint64_t thread;       /* of a blocking caller, for fork */
-    uint64_t connection;   /* on which it was sent last; see link.h */
-    void *owner;           /* the awaitable; see binding/loop.h */
+    uint64_t thread;     /* of a blocking caller, for fork */
+    uint64_t connection; /* on which it was sent last; see link.h */
+    void *owner;         /* the awaitable; see binding/loop.h */
     struct seqc_call *next_done;
     uint32_t heap_index; /* 1 and up in the heap of timers.h, else 0 */
     struct seqc_call *timer_next; /* see timers.h */

@@ -28,10 +28,10 @@ filled_in_text(int failed, const char *buffer)
     return failed ? "unknown error" : buffer;
 }
 
-#define ERROR_TEXT(error, buffer)                                            \
-    _Generic(strerror_r(error, buffer, sizeof(buffer)),                      \
-        char *: returned_text,                                               \
-        int: filled_in_text)(strerror_r(error, buffer, sizeof(buffer)),      \
+#define ERROR_TEXT(error, buffer)                                             \
+    _Generic(strerror_r(error, buffer, sizeof(buffer)),                       \
+        char *: returned_text,                                                \
+        int: filled_in_text)(strerror_r(error, buffer, sizeof(buffer)),       \
                              buffer)
 
 static seqc_status
@@ -39,7 +39,10 @@ lose_by_errno(struct seqc_loss *loss, const char *what, int error)
 {
     char buffer[128];
 
-    snprintf(loss->why, sizeof loss->why, "%s: %s", what,
+    snprintf(loss->why,
+             sizeof loss->why,
+             "%s: %s",
+             what,
              ERROR_TEXT(error, buffer));
     loss->cause = SEQC_CONNECT;
     return loss->cause;
@@ -78,13 +81,16 @@ seqc_socket_received(struct seqc_link *link,
     }
     if (got == 0) {
         out_loss->cause = SEQC_CONNECT;
-        snprintf(out_loss->why, sizeof out_loss->why,
+        snprintf(out_loss->why,
+                 sizeof out_loss->why,
                  "the server closed the connection");
         return out_loss->cause;
     }
     out_loss->cause = seqc_link_feed(link, data, (size_t)got, now_ns);
     if (out_loss->cause) {
-        snprintf(out_loss->why, sizeof out_loss->why, "%s%s",
+        snprintf(out_loss->why,
+                 sizeof out_loss->why,
+                 "%s%s",
                  out_loss->cause == SEQC_PROTOCOL ? "protocol error: " : "",
                  seqc_link_why(link));
     }
@@ -113,8 +119,7 @@ seqc_backoff_lost(struct seqc_backoff *backoff,
 {
     if (link->has_answered) {
         *backoff = (struct seqc_backoff){0};
-    }
-    else if (link->written) {
+    } else if (link->written) {
         seqc_backoff_failed(backoff, now_ns);
     }
 }

@@ -17,23 +17,24 @@
 #endif
 
 /* X(code, exception class in seqcache.errors, text) */
-#define SEQC_STATUS_MAP(X)                                                   \
-    X(OK, "", "done")                                                        \
-    X(PENDING, "", "under way")                                              \
-    X(NOMEM, "MemoryError", "out of memory")                                 \
-    X(CLOSED, "ClosedError", "the cache is closed")                          \
-    X(CONNECT, "ConnectError", "no connection before the deadline")          \
-    X(AUTH, "AuthError", "the server refused the credentials or the right")  \
-    X(TIMEOUT, "CallTimeout", "the deadline passed")                         \
-    X(BUSY, "BusyError", "max_pending commands are in flight")               \
-    X(UNKNOWN, "OutcomeUnknown", "the call was sent and no answer came")     \
-    X(SERVER, "ServerError", "the server answered with an error")            \
-    X(NOT_A_SEQUENCE, "NotASequence", "the key holds no 64-bit integer")     \
-    X(OVERFLOW, "SequenceOverflow", "the sequence would pass 2^63-1")        \
-    X(PROTOCOL, "ProtocolError", "the peer does not speak RESP")             \
+#define SEQC_STATUS_MAP(X)                                                    \
+    X(OK, "", "done")                                                         \
+    X(PENDING, "", "under way")                                               \
+    X(NOMEM, "MemoryError", "out of memory")                                  \
+    X(CLOSED, "ClosedError", "the cache is closed")                           \
+    X(CONNECT, "ConnectError", "no connection before the deadline")           \
+    X(AUTH, "AuthError", "the server refused the credentials or the right")   \
+    X(TIMEOUT, "CallTimeout", "the deadline passed")                          \
+    X(BUSY, "BusyError", "max_pending commands are in flight")                \
+    X(UNKNOWN, "OutcomeUnknown", "the call was sent and no answer came")      \
+    X(SERVER, "ServerError", "the server answered with an error")             \
+    X(NOT_A_SEQUENCE, "NotASequence", "the key holds no 64-bit integer")      \
+    X(OVERFLOW, "SequenceOverflow", "the sequence would pass 2^63-1")         \
+    X(PROTOCOL, "ProtocolError", "the peer does not speak RESP")              \
     X(REGRESSED, "SequenceRegressed", "the server lost numbers")
 
 typedef enum seqc_status {
+
 #define SEQC_STATUS_ENUM(code, cls, text) SEQC_##code,
     SEQC_STATUS_MAP(SEQC_STATUS_ENUM)
 #undef SEQC_STATUS_ENUM

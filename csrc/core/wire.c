@@ -24,8 +24,7 @@ seqc_wire_init(struct seqc_wire *wire,
 {
     *wire = (struct seqc_wire){.fd = -1};
     wire->input = seqc_malloc(SEQC_INPUT_BYTES);
-    if (!wire->input
-        || seqc_link_init(&wire->link, options, regress, stats)) {
+    if (!wire->input || seqc_link_init(&wire->link, options, regress, stats)) {
         seqc_free(wire->input);
         return SEQC_NOMEM;
     }
@@ -58,8 +57,8 @@ prepare_socket(int fd)
     struct timeval slice = {.tv_usec = RECV_SLICE_NS / 1000};
     int flags = fcntl(fd, F_GETFL);
 
-    return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) >= 0
-        && !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof slice);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) >= 0 &&
+           !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof slice);
 }
 
 bool
@@ -147,12 +146,11 @@ take_input(struct seqc_wire *wire, ssize_t got, int error)
     if (wire->closed) {
         return;
     }
-    status = seqc_socket_received(&wire->link, wire->input, got, error, now,
-                                  &loss);
+    status =
+        seqc_socket_received(&wire->link, wire->input, got, error, now, &loss);
     if (status && status != SEQC_PENDING) {
         lose(wire, &loss);
-    }
-    else if (status && seqc_link_is_dead(&wire->link, now)) {
+    } else if (status && seqc_link_is_dead(&wire->link, now)) {
         lose(wire, &silent);
     }
 }
@@ -162,8 +160,7 @@ take_input(struct seqc_wire *wire, ssize_t got, int error)
 static void
 read_ready(struct seqc_wire *wire)
 {
-    ssize_t got =
-        recv(wire->fd, wire->input, SEQC_INPUT_BYTES, MSG_DONTWAIT);
+    ssize_t got = recv(wire->fd, wire->input, SEQC_INPUT_BYTES, MSG_DONTWAIT);
 
     take_input(wire, got, errno);
 }
@@ -192,8 +189,7 @@ read_wait(struct seqc_wire *wire, int64_t until_ns)
     pthread_mutex_unlock(&wire->mutex);
     if (left > RECV_SLICE_NS && !wants_write) {
         flags = 0;
-    }
-    else {
+    } else {
         short events = wants_write ? POLLIN | POLLOUT : POLLIN;
         struct pollfd pfd = {.fd = fd, .events = events};
         if (left > RECV_SLICE_NS) {
@@ -248,8 +244,7 @@ seqc_wire_close(struct seqc_wire *wire)
     seqc_link_close(&wire->link);
     if (wire->is_busy && wire->fd >= 0) {
         shutdown(wire->fd, SHUT_RDWR); /* ends the system call */
-    }
-    else {
+    } else {
         seqc_wire_drop_socket(wire);
     }
 }

@@ -17,8 +17,8 @@ struct seqc_wire {
     pthread_mutex_t mutex; /* rank: before the one of seqc_regress */
     struct seqc_link link;
     struct seqc_backoff backoff;
-    char *input;      /* owned, the leader's */
-    int fd;           /* owned; -1 while there is no connection */
+    char *input; /* owned, the leader's */
+    int fd;      /* owned; -1 while there is no connection */
     bool closed;
     bool is_busy;     /* the leader is in a system call on fd */
     bool is_sending;  /* which is send */

@@ -247,18 +247,12 @@ def _dial(config: Config, end: float, stop: Stop) -> socket.socket:
             sock.setblocking(False)
             _reach(sock, address, share, stop)
             return _tuned(sock, config)
-        except ConnectError:
+        except BaseException as failed:
             if sock is not None:
                 sock.close()
-            raise
-        except OSError as failed:
+            if isinstance(failed, ConnectError) or not isinstance(failed, OSError):
+                raise
             error = failed
-            if sock is not None:
-                sock.close()
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
     raise _unreachable(config, error) from error
 
 

@@ -314,6 +314,10 @@ async def _open(
     from .config import Config
 
     made = Config.coerce(config, **overrides)
+    if made.ceilings is not None:
+        from ._durable_acache import open_acache as open_durable
+
+        return await open_durable(made)
     if made.location.kind == "memory":
         engine = _common.open_engine(made, None, 0)
         return AsyncSeqCache(engine, made.key_prefix, made, connector=None, view=False)

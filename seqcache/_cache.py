@@ -235,6 +235,10 @@ def cache(
     from .config import Config
 
     made = Config.coerce(config, **overrides)
+    if made.ceilings is not None:
+        from ._durable_cache import open_cache as open_durable
+
+        return open_durable(made)
     if made.location.kind == "memory":
         engine = _common.open_engine(made, None, 0)
         return SeqCache(engine, made.key_prefix, made, view=False)

@@ -37,7 +37,8 @@ class Stats(NamedTuple):
     """Counters of a cache since it was opened, views included.
 
     ``calls`` by operation, ``errors`` by exception class, ``latency_*`` in seconds
-    (a histogram with buckets of about 10 %).
+    (a histogram with buckets of about 10 %). ``durable`` are the counters of durable
+    mode, None without it.
     """
 
     calls: Mapping[str, int]
@@ -52,6 +53,7 @@ class Stats(NamedTuple):
     latency_p50: float
     latency_p99: float
     latency_max: float
+    durable: Mapping[str, float] | None = None
 
 
 def open_engine(

@@ -88,9 +88,17 @@ class BlockingDriver:
         self._jobs.reset()
         self.durable.after_fork()
 
-    def close(self) -> None:
-        """Let the background jobs end; callers get what they get."""
+    def close(self, seconds: float = 1.0) -> None:
+        """End the background jobs; callers get what they get.
+
+        Waits at most `seconds` for the threads: one in a query ends with it.
+        """
         self._closed.set()
+        self._sql.end()
+        self._jobs.end()
+        end = self._clock() + seconds
+        for workers in (self._jobs, self._sql):
+            workers.join(max(0.0, end - self._clock()))
 
     def run(self, step: Step[T], seconds: float | None = None) -> T:
         """Drive a generator to its end, in at most `seconds` (None: no limit)."""
@@ -193,8 +201,8 @@ def _wait(future: Future[Any], left: float | None) -> Any:
 
 
 def _log(future: Future[Any]) -> None:
-    exc = future.exception()
-    if exc is not None and not isinstance(exc, TimeUp):
+    exc = None if future.cancelled() else future.exception()
+    if exc is not None and not isinstance(exc, (TimeUp, CancelledError)):
         logger.warning("seqcache: background work failed: %s", exc)
 
 

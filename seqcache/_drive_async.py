@@ -48,12 +48,28 @@ class AsyncDriver:
         self._sql = Workers("seqcache-sql", store.threads)
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
 
-    async def aclose(self) -> None:
-        """Cancel the background jobs and wait until they have ended."""
-        jobs = list(self._flights.values())
-        for job in jobs:
+    def forget(self) -> None:
+        """Take no more SQL, from any thread: the loop is gone, or about to go."""
+        self._sql.end()
+
+    def stop(self) -> None:
+        """Cancel the background jobs, in the loop's thread; take no more SQL."""
+        for job in self._flights.values():
             job.cancel()
+        self._sql.end()
+
+    async def aclose(self, seconds: float = 1.0) -> None:
+        """Cancel the background jobs and wait until they have ended.
+
+        Waits at most `seconds` for the threads: one in a query ends with it.
+        """
+        jobs = list(self._flights.values())
+        self.stop()
         await asyncio.gather(*jobs, return_exceptions=True)
+        end = self._clock() + seconds
+        # Threads tell no event, and to join them would block the loop.
+        while not self._sql.ended and self._clock() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
 
     async def run(self, step: Step[T], seconds: float | None = None) -> T:
         """Drive a generator to its end, in at most `seconds` (None: no limit)."""

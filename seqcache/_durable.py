@@ -15,10 +15,11 @@ All three are generators for the drivers of `_drive` and `_drive_async`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from ._effects import Fcalls, Replies, Sleep, Step, TimeUp
+from ._effects import Fcall, Fcalls, Replies, Sleep, Step, TimeUp
 from ._items import (
     Call,
     Item,
@@ -67,6 +68,20 @@ class Durable(Takeovers):
         self.token_ttl = token_ttl
         self.store_name = store_name
 
+    def quick(self, items: list[Item]) -> tuple[str, Fcall] | None:
+        """The one call that may do for `items` now, and the token it is sent with.
+
+        None when something has to be done first (open, renew), or when it takes
+        several calls. Its answer is final where it is a number, else `slow` is due.
+        """
+        belief, now = self.belief, self.clock()
+        if not belief.token or now >= belief.until or now >= belief.touch_at:
+            return None  # R6
+        verify = belief.until == math.inf
+        call = Call(items, may_repeat=False)
+        calls, _ = requests(call, belief.token, verify, self.token_ttl)
+        return (belief.token, calls[0]) if len(calls) == 1 else None
+
     def slow(
         self,
         items: list[Item],
@@ -102,7 +117,7 @@ class Durable(Takeovers):
             token = yield from self.ready()
             call.stage = "link"
             # Links whose last good reply is old need the check of R9; here all do.
-            verify = self.belief.until == float("inf")
+            verify = self.belief.until == math.inf
             calls, parts = requests(call, token, verify, self.token_ttl)
             replies: Replies = yield Fcalls(calls)
             told: dict[int, Any] = {}

@@ -41,6 +41,8 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
 
     __slots__ = ("_carrier", "_desk")
 
+    _desk: Desk
+
     def __init__(
         self,
         engine: _native.Engine,

@@ -40,7 +40,8 @@ class Request:
     """One call: what to ask of the backend and how to read the answer.
 
     ``deadline`` is on time.monotonic(); ``least`` is what each number must at least
-    be; ``floors`` are the numbers known when the backend was asked.
+    be; ``floors`` are the numbers known when the backend was asked. ``token`` is for
+    durable mode: no backend sees it.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Request:
     deadline: float | None = None
     began: float = 0.0
     floors: list[int | None] = field(default_factory=list)
+    token: str | bytes | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None:

@@ -13,10 +13,17 @@ from .errors import SeqCacheError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, Protocol
 
     from ._common import UserId
-    from ._foreign_calls import Desk
+    from .config import Config
+
+    class Desk(Protocol):
+        """What the operations need to know of a cache."""
+
+        config: Config
+        where: str
+
 
 # Seconds that nobody waits for: the engine's "as good as never".
 _NEVER = 3e7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 
 from .errors import ConfigError
 
@@ -36,11 +37,12 @@ ELSEWHERE = {
 # Fields of later versions: "ignored" would be a lie about a guarantee.
 LATER = frozenset(
     {
-        *("token_ttl", "ceilings", "deployment", "step", "fence", "fence_time"),
         *("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"),
         *("ssl_cert_reqs", "ssl_check_hostname"),
     }
 )
+
+_STORE = re.compile(r"[A-Za-z][\w+.-]*://")
 
 
 class Kind:
@@ -122,8 +124,8 @@ def _encodable(value: object) -> str:
     return value
 
 
-def seconds(*, none: bool = False, zero: bool = False) -> Kind:
-    """Return the kind of a finite time above 0, in seconds."""
+def seconds(*, none: bool = False, zero: bool = False, least: float = 0.0) -> Kind:
+    """Return the kind of a finite time above 0, at least `least`, in seconds."""
 
     def check(value: object) -> float | None:
         if none and (value is None or value == "none"):
@@ -133,6 +135,8 @@ def seconds(*, none: bool = False, zero: bool = False) -> Kind:
         number = float(value)
         if not (0 < number < float("inf") or (zero and number == 0)):
             raise ValueError
+        if number < least:
+            raise ValueError
         return number
 
     def parse(raw: bytes) -> object:
@@ -140,6 +144,7 @@ def seconds(*, none: bool = False, zero: bool = False) -> Kind:
         return None if none and text.lower() == "none" else float(text)
 
     words = "a number of seconds, 0 or more" if zero else "a positive number of seconds"
+    words = f"a number of seconds, {least:g} or more" if least else words
     return Kind(f"{words} or None" if none else words, parse, check)
 
 
@@ -188,16 +193,19 @@ def text(*, secret: bool = False) -> Kind:
     return Kind("a str or None", _decode, check, secret)
 
 
-def word() -> Kind:
+def word(low: int = 0, high: int = 2**31) -> Kind:
     """Return the kind of what CLIENT SETNAME takes: printable ASCII, no space."""
 
     def check(value: object) -> str:
         name = _encodable(value)
         if any(not 32 < ord(char) < 127 for char in name):
             raise ValueError
+        if not low <= len(name) <= high:
+            raise ValueError
         return name
 
-    return Kind("a str of printable ASCII without spaces", _decode, check)
+    size = f"{low} to {high} characters" if low else "a str"
+    return Kind(f"{size} of printable ASCII without spaces", _decode, check)
 
 
 def key_prefix() -> Kind:
@@ -226,6 +234,40 @@ def url() -> Kind:
         return value
 
     return Kind("a URL like redis://localhost:6379/0", _decode, check, secret=True)
+
+
+def store() -> Kind:
+    """Return the kind of an SQL database: SQLAlchemy's URL or Engine, or None."""
+
+    def check(value: object) -> object:
+        if value is None or value == "":
+            return None
+        if isinstance(value, str):
+            if not _STORE.match(value):
+                raise ValueError
+            return _encodable(value)
+        # An Engine, told by what it has: SQLAlchemy is imported when it is used.
+        if not (hasattr(value, "url") and hasattr(value, "dialect")):
+            raise TypeError
+        return value
+
+    words = "a SQLAlchemy URL (postgresql+psycopg://..., sqlite:///...), an Engine"
+    return Kind(f"{words} or None", _decode, check, secret=True)
+
+
+def shown_store(value: object) -> str:
+    """Return the text of a store without the secrets in its URL."""
+    if not isinstance(value, str):
+        shown = getattr(value, "url", None)
+        return f"<Engine {shown_store(str(shown))}>"  # str() of it masks as well
+    scheme, _, rest = value.partition("://")
+    address, mark, query = rest.partition("?")
+    user, at, host = address.rpartition("@")
+    name, colon, _ = user.partition(":")
+    names = [item.partition("=")[0] for item in query.split("&")]
+    hidden = "&".join(f"{item}={MASK}" for item in names) if mark else ""
+    secret = MASK if colon else ""
+    return f"{scheme}://{name}{colon}{secret}{at}{host}{mark}{hidden}"
 
 
 def function() -> Kind:

@@ -6,6 +6,7 @@ import os
 from dataclasses import KW_ONLY, dataclass, field, fields
 
 from . import _options, _urls
+from ._explanation import Explanation, Setting
 from .errors import ConfigError
 
 TYPE_CHECKING = False
@@ -64,6 +65,19 @@ class Config:
         ``"off"``, ``"warn"`` or ``"raise"`` when the server lost numbers.
     connections:
         Links of the blocking face.
+    token_ttl:
+        Seconds for which the server remembers a token (durable mode).
+    ceilings:
+        SQLAlchemy URL or Engine of the ceiling store: durable mode.
+    deployment:
+        Name of this Redis in the ceiling store.
+    step:
+        Numbers between two ceilings of a user at first; it adapts.
+    fence:
+        ``"lease"``, or ``"connection"``: order is kept while there is one primary.
+    fence_time:
+        Seconds of the lease: how long the store may be away, how long a failover
+        waits.
     """
 
     # One line here adds an option everywhere: URL, environment, TOML, explain().
@@ -87,6 +101,14 @@ class Config:
         "warn", _options.choice("off", "warn", "raise")
     )
     connections: int = _option(1, _options.whole(1, 65535))
+    token_ttl: int = _option(600, _options.whole(1, 2**31 - 1))
+    ceilings: Any = _option(None, _options.store())
+    deployment: str = _option("main", _options.word(1, 64))
+    step: int = _option(1000, _options.whole(1, 65536))
+    fence: Literal["lease", "connection"] = _option(
+        "lease", _options.choice("lease", "connection")
+    )
+    fence_time: float = _option(5.0, _options.seconds(least=0.1))
 
     # `__init__` is the dataclass's own (typed) one and cannot tell "not given" from
     # "given as the default", which decides between an argument and the URL.
@@ -267,6 +289,8 @@ class Config:
             return repr(head + mark + "&".join(hidden))
         if name == "credentials" and value is not None:
             return f"<{getattr(value, '__qualname__', type(value).__qualname__)}>"
+        if name == "ceilings" and value is not None:
+            return repr(_options.shown_store(value))
         # redis://secret@host is a common slip: a user alone may be a password.
         alone = name == "username" and self.password is None
         if value is not None and (_KINDS[name].secret or alone):
@@ -282,45 +306,6 @@ class Config:
         rows = self.explain()
         short = [row for row in rows if row.source != "default" or row.name == "url"]
         return Explanation(short)._repr_html_()
-
-
-# --- what explain() returns -------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One field of a Config: its name, its value as text (masked), its source."""
-
-    name: str
-    value: str
-    source: str
-
-    def __str__(self) -> str:
-        return f"{self.name} = {self.value}  ({self.source})"
-
-
-class Explanation(list[Setting]):
-    """The settings of a Config: a list that prints as a table."""
-
-    def __str__(self) -> str:
-        names = max((len(row.name) for row in self), default=0)
-        values = max((len(row.value) for row in self), default=0)
-        return "\n".join(
-            f"{row.name:{names}}  {row.value:{values}}  {row.source}" for row in self
-        )
-
-    def _repr_html_(self) -> str:
-        cells = (
-            "".join(f"<td>{_escape(text)}</td>" for text in (r.name, r.value, r.source))
-            for r in self
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
-        head = "<tr><th>field</th><th>value</th><th>from</th></tr>"
-        return f"<table>{head}{body}</table>"
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 # --- where values come from -------------------------------------------------

@@ -16,6 +16,12 @@ DEFAULTS = {
     "client_name": "seqcache",
     "on_regress": "warn",
     "connections": 1,
+    "token_ttl": 600,
+    "ceilings": None,
+    "deployment": "main",
+    "step": 1000,
+    "fence": "lease",
+    "fence_time": 5.0,
 }
 
 

@@ -286,9 +286,7 @@ def test_unknown_option_is_refused_with_the_nearest_name(name, hint):
     assert caught.value.option == name
 
 
-@pytest.mark.parametrize(
-    "name", ["token_ttl", "ceilings", "fence", "ssl_cert_reqs", "deployment", "step"]
-)
+@pytest.mark.parametrize("name", ["ssl_cert_reqs", "ssl_ca_certs"])
 def test_option_of_a_later_version_is_not_taken_for_a_slip(name):
     assert "not in this version" in str(refused("redis://h", **{name: 1}))
     assert "not in this version" in str(refused(f"redis://h?{name}=1"))

@@ -122,7 +122,7 @@ def test_from_env_reads_the_process_by_default(monkeypatch):
         ({"SEQCACHE_TIMEOUT": "x"}, "SEQCACHE_TIMEOUT must be"),
         ({"SEQCACHE_TIMOUT": "1"}, "did you mean SEQCACHE_TIMEOUT?"),
         ({"SEQCACHE_PASWORD": SECRET}, "did you mean SEQCACHE_PASSWORD?"),
-        ({"SEQCACHE_CEILINGS": SECRET}, "SEQCACHE_CEILINGS is not in this version"),
+        ({"SEQCACHE_CEILINGS": SECRET}, "SEQCACHE_CEILINGS must be a"),
         ({"SEQCACHE_CREDENTIALS": SECRET}, "SEQCACHE_CREDENTIALS must be"),
         ({"SEQCACHE_PASSWORD": f"{SECRET}\udcff"}, "SEQCACHE_PASSWORD must be"),
         ({"REDIS_URL": f"rediss://:{SECRET}@h"}, "not in this version"),

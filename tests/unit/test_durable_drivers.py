@@ -139,9 +139,10 @@ def test_sql_is_told_what_is_left_of_the_deadline(both):
 
 def test_deadline_holds_whatever_sql_does(both):
     began = time.monotonic()
-    out = both.run(ask(Sql("sleep", (0.8,))), seconds=0.1)
+    out = both.run(ask(Sql("sleep", (3.0,))), seconds=0.1)
     assert isinstance(out[0], TimeUp)
-    assert time.monotonic() - began < 0.7
+    # close() gives the thread one second more.
+    assert time.monotonic() - began < 2.0
 
 
 def test_deadline_cuts_sleep_and_is_thrown_at_the_next_effect(both):

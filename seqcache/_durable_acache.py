@@ -1,0 +1,376 @@
+"""The asyncio face of durable mode, and how it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import partial
+
+from . import _common, _connect, _native
+from ._acache import AsyncSeqCache, Connector
+from ._drive_async import AsyncDriver
+from ._durable_calls import (
+    Desk,
+    DurableOperations,
+    all_numbers,
+    check_config,
+    check_loaded,
+    check_server,
+    items_of,
+    later,
+    make_durable,
+    make_store,
+    startup_error,
+    value_of,
+    words_of,
+)
+from ._effects import Fcall, Replies, TimeUp
+from ._epoch import ProcessState
+from ._future import CallFuture
+from ._items import Item, verdicts
+from .errors import ClosedError, SeqCacheError, ServerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from typing import Any, Self, TypeAlias
+
+    from ._common import Stats
+    from ._foreign_calls import Request
+    from .ceilings import CeilingStore
+    from .config import Config
+
+    Loop: TypeAlias = asyncio.AbstractEventLoop
+
+__all__ = ["AsyncDurableCache", "open_acache"]
+
+#: Seconds in which calls end by themselves once their link is closed.
+_ENDING = 0.05
+
+
+class AsyncLink:
+    """The C engine as the asyncio driver wants it."""
+
+    def __init__(self, engine: _native.Engine) -> None:
+        self._client = _native.AsyncClient(engine, b"")
+
+    def send(self, call: Fcall, seconds: float | None, bound: int = 0) -> Any:
+        """Send a call once; the future of its reply and its connection."""
+        return self._client._execute_once(words_of(call), bound, timeout=seconds)
+
+    async def fcalls(
+        self, calls: tuple[Fcall, ...], link: Hashable, seconds: float | None
+    ) -> Replies:
+        """Send the calls, each once, in one go."""
+        bound = link if isinstance(link, int) else 0
+        sent = [self.send(call, seconds, bound) for call in calls]
+        first = bound
+        values: list[Any] = []
+        told = await asyncio.gather(*sent, return_exceptions=True)
+        for call, answer in zip(calls, told, strict=True):
+            if isinstance(answer, SeqCacheError):
+                values.append(value_of(call, answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                # A mark of a later connection is not installed: its link is the first.
+                first = first or answer[1]
+                values.append(answer[0])
+        return Replies(values, first or None)
+
+    async def load(self, library: str, seconds: float | None) -> None:
+        """FUNCTION LOAD; that it is there already is success."""
+        try:
+            await self._client._execute(("FUNCTION", "LOAD", library), timeout=seconds)
+        except ServerError as error:
+            check_loaded(error)
+
+    async def rediscover(self, seconds: float | None) -> None:
+        """See that the one server answers: there is no other place to ask for."""
+        await self._client._execute(("PING",), timeout=seconds)
+
+    async def info(self, seconds: float | None) -> Any:
+        """INFO server; nothing where the ACL hides it."""
+        try:
+            return await self._client._execute(("INFO", "server"), timeout=seconds)
+        except SeqCacheError as error:
+            if isinstance(error, PermissionError):
+                return b""
+            raise
+
+
+class LoopWorks:
+    """The machine of one event loop, and the calls that are under way there."""
+
+    def __init__(self, works: Works, loop: Loop) -> None:
+        self.loop = loop
+        self.pid = os.getpid()
+        self.desk = works.desk
+        self.durable = make_durable(works.desk.config, works.store, works.process)
+        self.link = AsyncLink(works.desk.engine)
+        self.driver = AsyncDriver(self.link, works.store, self.durable)
+        self.calls: set[CallFuture] = set()
+
+    def send(self, request: Request) -> CallFuture:
+        """Start a call; it is under way when this returns."""
+        items = items_of(request)
+        call = CallFuture(loop=self.loop)
+        self.desk.began(request)
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
+        quick, left = self.durable.quick(items), request.left()
+        if quick is None or (left is not None and left <= 0):
+            self._slow(call, request, items)
+            return call
+        token, fcall = quick
+        sent = self.link.send(fcall, left)
+        call.on_cancel = sent.cancel
+        sent.add_done_callback(
+            partial(self._answered, call, request, items, fcall, token)
+        )
+        return call
+
+    def _answered(
+        self,
+        call: CallFuture,
+        request: Request,
+        items: list[Item],
+        fcall: Fcall,
+        token: str,
+        sent: asyncio.Future[Any],
+    ) -> None:
+        """The reply is there: it is final, or the slow way begins."""
+        if sent.cancelled():
+            self._end(call, request, None)
+            return
+        error = sent.exception()
+        if call.done():
+            self.desk.ended(request)
+        elif isinstance(error, SeqCacheError):
+            answers = [value_of(fcall, error)] * len(items)
+            self._slow(call, request, items, answers, token)
+        elif error is not None:
+            self.desk.ended(request)
+            call.set_exception(error)
+        else:
+            answers = verdicts(sent.result()[0], len(items))
+            if all_numbers(answers):
+                self._end(call, request, answers)
+            else:
+                self._slow(call, request, items, answers, token)
+
+    def _slow(
+        self,
+        call: CallFuture,
+        request: Request,
+        items: list[Item],
+        answers: list[Any] | None = None,
+        token: str = "",
+    ) -> None:
+        step = self.durable.slow(items, answers, token)
+        task = self.loop.create_task(self.driver.run(step, request.left()))
+        call.on_cancel = task.cancel
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():
+                self._end(call, request, None)
+            elif (error := task.exception()) is not None:
+                self.desk.ended(request)
+                if not call.done():
+                    call.set_exception(error)
+            else:
+                self._end(call, request, task.result())
+
+        task.add_done_callback(ended)
+
+    def _end(
+        self, call: CallFuture, request: Request, results: list[Any] | None
+    ) -> None:
+        """Tell the caller, if there still is one; None: it was cancelled."""
+        if results is None or call.done():
+            self.desk.ended(request)
+            call.cancel()
+            return
+        outcome = self.desk.outcome(request, results)
+        if isinstance(outcome, BaseException):
+            call.set_exception(outcome)
+        else:
+            call.set_result(outcome)
+
+    def _end_calls(self) -> None:
+        text = f"call at {self.desk.where}: the cache was closed meanwhile"
+        for call in list(self.calls):
+            if not call.done():
+                call.set_exception(ClosedError(text, executed=None))
+                if call.on_cancel is not None:
+                    call.on_cancel()
+
+    def stop(self) -> None:
+        """End everything, in the loop's thread."""
+        self._end_calls()
+        self.driver.stop()
+
+    async def aclose(self) -> None:
+        """The links are closed: let the calls end, then the background work."""
+        if self.calls:
+            await asyncio.wait(list(self.calls), timeout=_ENDING)
+        self._end_calls()
+        await self.driver.aclose()
+
+
+class Works:
+    """What the views of one cache share: the store, and a machine for each loop."""
+
+    def __init__(
+        self, config: Config, engine: _native.Engine, store: CeilingStore
+    ) -> None:
+        self.store = store
+        self.desk = Desk(config, engine)
+        self.process = ProcessState()
+        self._loops: dict[Loop, LoopWorks] = {}
+
+    def here(self) -> LoopWorks:
+        """Return the machine of the running loop, made when the loop comes first."""
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is not None and found.pid == os.getpid():
+            return found
+        if found is not None:
+            self.desk.after_fork()  # what it had under way belongs to the parent
+        for other, old in list(self._loops.items()):
+            if other.is_closed() and old.pid == os.getpid():
+                old.driver.forget()
+                del self._loops[other]
+        made = self._loops[loop] = LoopWorks(self, loop)
+        return made
+
+    async def open(self, config: Config) -> None:
+        """Check the server and join or begin its epoch; raises StartupError."""
+        here, where = self.here(), self.desk.where
+        end = time.monotonic() + config.startup_timeout
+        while True:
+            try:
+                check_server(where, await here.link.info(config.connect_timeout))
+                ready = here.durable.ready()
+                await here.driver.run(ready, config.connect_timeout + 1.0)
+                return
+            except (SeqCacheError, TimeUp) as error:
+                pause = later(error, end)
+                if pause is None:
+                    told = startup_error(where, error)
+                    raise told from told.__cause__
+            await asyncio.sleep(pause)
+
+    def stats(self) -> Stats:
+        """Return the counters, those of the store included."""
+        machines = [one.durable for one in self._loops.values()]
+        return self.desk.stats(self.store, machines)
+
+    def let_go(self) -> None:
+        """End what runs in other loops, and the store; not a word to any loop."""
+        for works in self._loops.values():
+            works.driver.forget()
+        self.store.close()
+
+    async def aclose(self) -> None:
+        """End the background work of all loops; the links were closed before."""
+        here = asyncio.get_running_loop()
+        for loop, works in list(self._loops.items()):
+            if works.pid != os.getpid():
+                continue
+            if loop is here:
+                await works.aclose()
+            elif loop.is_closed():
+                works.driver.forget()
+            else:
+                loop.call_soon_threadsafe(works.stop)
+        self.store.close()
+
+
+class AsyncDurableCache(DurableOperations, AsyncSeqCache):
+    """An `AsyncSeqCache` whose numbers SQL vouches for."""
+
+    __slots__ = ("_desk", "_works")
+
+    _works: Works
+    _desk: Desk
+
+    def __init__(
+        self,
+        engine: _native.Engine,
+        prefix: bytes,
+        config: Config,
+        *,
+        connector: Connector | None,
+        view: bool,
+        works: Works,
+    ) -> None:
+        super().__init__(engine, prefix, config, connector=connector, view=view)
+        self._works = works
+        self._desk = works.desk
+
+    def _enter(self, method: str) -> None:
+        if self.closed or asyncio._get_running_loop() is None:
+            self._start(method, _nothing)  # which says so
+
+    def _perform(self, request: Request) -> Any:
+        if request.keys:
+            return self._works.here().send(request)
+        call = CallFuture(loop=asyncio.get_running_loop())
+        call.set_result(request.shape([]))
+        return call
+
+    def namespace(self, prefix: str | bytes) -> Self:
+        """Return a view with another prefix, on the same connections and store."""
+        config = self._config.replace(prefix=prefix)
+        return type(self)(
+            self._engine,
+            config.key_prefix,
+            config,
+            connector=None,
+            view=True,
+            works=self._works,
+        )
+
+    def stats(self) -> Stats:
+        """Return the counters of the cache, its views and its store included."""
+        return self._works.stats()
+
+    async def aclose(self) -> None:
+        """End the cache; calls that wait end with `ClosedError`. Idempotent."""
+        await super().aclose()
+        if not self._is_view:
+            await self._works.aclose()
+
+    def __del__(self) -> None:
+        unclosed = not getattr(self, "_is_view", True) and not self.closed
+        super().__del__()
+        if unclosed:
+            self._works.let_go()
+
+
+async def _nothing() -> None:
+    """Stand for a call that cannot be made."""
+
+
+async def open_acache(config: Config) -> AsyncSeqCache:
+    """Open a durable cache for asyncio; raises as `seqcache.acache` does."""
+    check_config(config)
+    store = make_store(config)
+    try:
+        connector = Connector(config, await _connect.startup_asyncio(config))
+    except BaseException:
+        store.close()
+        raise
+    engine = _common.open_engine(config, connector, 0)
+    works = Works(config, engine, store)
+    opened = AsyncDurableCache(
+        engine, config.key_prefix, config, connector=connector, view=False, works=works
+    )
+    try:
+        await works.open(config)
+    except BaseException:
+        await opened.aclose()
+        raise
+    return opened

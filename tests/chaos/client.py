@@ -1,17 +1,20 @@
 """Clients under test: durable through our driver, or plain as the control.
 
-Both have the same few methods.  `make_client` is what scenarios call; the real
-`seqcache.cache(..., ceilings=...)` can take the driver's place there.
+All have the same few methods.  `CacheClient` is the product's own face over the C
+engine; `DurableClient` is the same machine over sockets that tests can hook into.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import resp
 
+import seqcache
 from chaos.engine import Address, SocketEngine
+from fakes.proxy import Proxy
 from seqcache._drive import BlockingDriver, boottime
 from seqcache._durable import Durable
 from seqcache._items import GET, INCR, RAISE, Item
@@ -105,6 +108,72 @@ class DurableClient:
         self.driver.close()
         self.engine.close()
         self.store.close()
+
+
+class Relay(Proxy):
+    """What stands for discovery: one address that leads to whatever `find` names.
+
+    When that moves, the connections to the old place are cut, as a moved service
+    address cuts them.
+    """
+
+    def __init__(self, find: Callable[[], Address]) -> None:
+        self.find = find
+        super().__init__(find())
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.01):
+            address = self.find()
+            if address != self.upstream:
+                self.upstream = address
+                self.reset_all()
+
+    def close(self) -> None:
+        """End all connections and threads."""
+        self._over.set()
+        self._watcher.join(5)
+        super().close()
+
+
+class CacheClient:
+    """`seqcache.cache(url, ceilings=...)`: the product itself."""
+
+    def __init__(
+        self,
+        find: Callable[[], Address],
+        ceilings: str,
+        *,
+        deployment: str = "main/0",
+        **options: Any,
+    ) -> None:
+        self.relay = Relay(find)
+        self.cache: Any = seqcache.cache(
+            self.relay.url,
+            prefix="",
+            ceilings=ceilings,
+            deployment=deployment.partition("/")[0],
+            startup_timeout=20.0,
+            **options,
+        )
+        self.get_seq = self.cache.get_seq
+        self.get_seqs = self.cache.get_seqs
+        self.increase_seq = self.cache.increase_seq
+        self.increase_seqs = self.cache.increase_seqs
+        self.raise_seq = self.cache.raise_seq
+
+    @property
+    def durable(self) -> Durable:
+        """Its state machine, for the counters."""
+        machine: Durable = self.cache._works.durable
+        return machine
+
+    def close(self) -> None:
+        """End the cache and the way to its server."""
+        self.cache.close()
+        self.relay.close()
 
 
 class PlainClient:

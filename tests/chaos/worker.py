@@ -2,7 +2,7 @@
 
     python worker.py BOARD NUMBER OUT OPTIONS
 
-OPTIONS is JSON: scheme (plain, lease, connection), ceilings, threads, keys, seed,
+OPTIONS is JSON: scheme (plain, lease, connection), client (cache, driver), ceilings, threads, keys, seed,
 and what `DurableClient` takes.
 """
 
@@ -24,20 +24,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import resp  # noqa: E402
 
 from chaos.board import Board  # noqa: E402
-from chaos.client import Client, DurableClient, PlainClient  # noqa: E402
+from chaos.client import CacheClient, Client, DurableClient, PlainClient  # noqa: E402
 from chaos.history import Record  # noqa: E402
 from seqcache.errors import BulkError, SeqCacheError  # noqa: E402
 
 
 def make_client(board: Board, number: int, options: dict[str, Any]) -> Client:
-    """The client under test; here the product's own face can take its place."""
+    """The client under test: the product's face, or (``client``) its driver alone."""
 
     def find() -> tuple[str, int]:
         return ("127.0.0.1", board.port(number))
 
     if options["scheme"] == "plain":
         return PlainClient(find, options["timeout"])
-    return DurableClient(
+    kinds = {"cache": CacheClient, "driver": DurableClient}
+    return kinds[options["client"]](
         find,
         options["ceilings"],
         fence=options["scheme"],

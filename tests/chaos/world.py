@@ -77,6 +77,7 @@ class World:
                 "keys": KEYS,
                 "kinds": kinds,
                 "seed": seed,
+                "client": os.environ.get("CHAOS_CLIENT", "cache"),
                 **options,
             }
         except BaseException:

@@ -105,7 +105,6 @@ class LoopWorks:
 
     def __init__(self, works: Works, loop: Loop) -> None:
         self.loop = loop
-        self.pid = os.getpid()
         self.desk = works.desk
         self.durable = make_durable(works.desk.config, works.store, works.process)
         self.link = AsyncLink(works.desk.engine)
@@ -213,8 +212,10 @@ class LoopWorks:
 
     async def aclose(self) -> None:
         """The links are closed: let the calls end, then the background work."""
-        if self.calls:
-            await asyncio.wait(list(self.calls), timeout=_ENDING)
+        end = time.monotonic() + _ENDING
+        # asyncio.wait() refuses what create_task() takes.
+        while self.calls and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         self._end_calls()
         await self.driver.aclose()
 
@@ -229,21 +230,33 @@ class Works:
         self.desk = Desk(config, engine)
         self.process = ProcessState()
         self._loops: dict[Loop, LoopWorks] = {}
+        self._parents: list[dict[Loop, LoopWorks]] = []
+        self._pid = os.getpid()
 
     def here(self) -> LoopWorks:
         """Return the machine of the running loop, made when the loop comes first."""
+        if self._pid != os.getpid():
+            self._after_fork()
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
-        if found is not None and found.pid == os.getpid():
-            return found
         if found is not None:
-            self.desk.after_fork()  # what it had under way belongs to the parent
+            return found
         for other, old in list(self._loops.items()):
-            if other.is_closed() and old.pid == os.getpid():
+            if other.is_closed():
                 old.driver.forget()
                 del self._loops[other]
         made = self._loops[loop] = LoopWorks(self, loop)
         return made
+
+    def _after_fork(self) -> None:
+        """In the child: loops and their calls are the parent's.
+
+        They are kept, as a task that is thrown away complains.
+        """
+        self._pid = os.getpid()
+        self._parents.append(self._loops)
+        self._loops = {}
+        self.desk.after_fork()
 
     async def open(self, config: Config) -> None:
         """Check the server and join or begin its epoch; raises StartupError."""
@@ -275,10 +288,10 @@ class Works:
 
     async def aclose(self) -> None:
         """End the background work of all loops; the links were closed before."""
+        if self._pid != os.getpid():
+            self._after_fork()
         here = asyncio.get_running_loop()
         for loop, works in list(self._loops.items()):
-            if works.pid != os.getpid():
-                continue
             if loop is here:
                 await works.aclose()
             elif loop.is_closed():

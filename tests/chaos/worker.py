@@ -2,8 +2,8 @@
 
     python worker.py BOARD NUMBER OUT OPTIONS
 
-OPTIONS is JSON: scheme (plain, lease, connection), client (cache, driver), ceilings, threads, keys, seed,
-and what `DurableClient` takes.
+OPTIONS is JSON: scheme (plain, lease, connection), client (cache, driver), ceilings,
+threads, keys, seed, and what the client takes.
 """
 
 from __future__ import annotations

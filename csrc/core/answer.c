@@ -34,24 +34,46 @@ note_error(struct seqc_request *request, const char *text, size_t len)
     request->error = seqc_error_dup(text, len);
 }
 
+void
+seqc_answer_doubt(const struct seqc_request *request,
+                  struct seqc_outcome *outcome)
+{
+    if (!request->maybe_run || outcome->status == SEQC_OK ||
+        outcome->executed != SEQC_EXECUTED_NO) {
+        return;
+    }
+    outcome->executed = SEQC_EXECUTED_UNKNOWN;
+    if (outcome->status == SEQC_CLOSED) {
+        return;
+    }
+    if (request->call->counting) {
+        outcome->cause = outcome->status;
+        outcome->status = SEQC_UNKNOWN;
+    } else if (outcome->status == SEQC_CONNECT) {
+        outcome->status = SEQC_TIMEOUT; /* for it was sent */
+    }
+}
+
 /* An element of an abandoned call was given its outcome when the holder left
  * and may be being read by it: it is not written any more. */
 static void
 finish_element(struct seqc_link *link,
                struct seqc_request *element,
-               const struct seqc_outcome *outcome)
+               const struct seqc_outcome *given)
 {
     struct seqc_call *call = element->call;
+    struct seqc_outcome outcome = *given;
 
     if (!call->abandoned) {
+        seqc_answer_doubt(element, &outcome);
         element->state = SEQC_REQUEST_DONE;
-        element->status = (uint8_t)outcome->status;
-        element->executed = (uint8_t)outcome->executed;
-        element->cause = (uint8_t)outcome->cause;
-        if (outcome->text) {
-            note_error(element, outcome->text, outcome->len);
+        element->status = (uint8_t)outcome.status;
+        element->executed = (uint8_t)outcome.executed;
+        element->cause = (uint8_t)outcome.cause;
+        if (outcome.text) {
+            note_error(element, outcome.text, outcome.len);
         }
-        seqc_stats_add(&link->stats->errors[outcome->status], 1);
+        seqc_stats_add(&link->stats->errors[outcome.status], 1);
     }
     if (--call->waiting == 0) {
         call_done(link, call);
@@ -84,8 +106,9 @@ check_regress(struct seqc_link *link,
 {
     int64_t before = value;
 
-    if (!link->regress) {
-        return;
+    if (!link->regress ||
+        request->generation != seqc_regress_generation(link->regress)) {
+        return; /* a delete came between: it may be of before */
     }
     if (request->op == SEQC_OP_INCREASE &&
         __builtin_sub_overflow(value, request->amount, &before)) {
@@ -137,8 +160,6 @@ finish_number(struct seqc_link *link,
 {
     if (request->op != SEQC_OP_DELETE) {
         check_regress(link, request, value);
-    } else if (link->regress) {
-        seqc_regress_forget(link->regress, request->hash);
     }
     if (!request->call->abandoned) {
         request->u.value = value;
@@ -248,7 +269,9 @@ pop_sent(struct seqc_link *link)
 
     seqc_list_remove(&link->sent, head);
     link->in_flight -= head->span;
-    link->deletes -= head->op == SEQC_OP_DELETE;
+    if (link->regress && head->op == SEQC_OP_DELETE) {
+        seqc_regress_end_delete(link->regress, head->hash);
+    }
     if (link->regress && link->sent.head) {
         seqc_regress_prefetch(link->regress, link->sent.head->hash);
     }

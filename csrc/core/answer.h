@@ -18,6 +18,11 @@ struct seqc_outcome {
     size_t len;
 };
 
+/* A request that was sent before, on a link that was lost, may have run then,
+ * whatever becomes of its repeat: corrects an outcome that says it did not. */
+void seqc_answer_doubt(const struct seqc_request *request,
+                       struct seqc_outcome *outcome);
+
 /* Ends a request that is in no list any more.
  * When it was the last of its call, the call goes to the link's done list, or
  * is let go if it was abandoned. */

@@ -78,21 +78,31 @@ seqc_link_up(struct seqc_link *link, int64_t now_ns)
 
 /* ---- writing ---- */
 
-/* What is known now is what the answer will be compared with.  While a
- * delete is in flight nothing is known: which of the numbers seen were
- * before it cannot be told. */
+/* What is known now is what the answer will be compared with. */
 static void
 capture_floor(struct seqc_link *link, struct seqc_request *request)
 {
     for (uint32_t i = 0; i < request->span; i++) {
         struct seqc_request *element = &request[i];
-        element->floor =
-            link->deletes ? SEQC_REGRESS_UNKNOWN
-                          : seqc_regress_floor(link->regress, element->hash);
+        element->floor = seqc_regress_floor(link->regress, element->hash);
+        element->generation = seqc_regress_generation(link->regress);
     }
     if (request->op == SEQC_OP_DELETE) {
-        seqc_regress_forget(link->regress, request->hash);
+        seqc_regress_begin_delete(link->regress, request->hash);
     }
+}
+
+/* The request left the stream without an answer.  If it is a delete, nobody
+ * knows whether there still is a key. */
+static void
+end_delete(struct seqc_link *link, const struct seqc_request *request)
+{
+    if (!link->regress || request->op != SEQC_OP_DELETE) {
+        return;
+    }
+    seqc_regress_lock(link->regress);
+    seqc_regress_end_delete(link->regress, request->hash);
+    seqc_regress_unlock(link->regress);
 }
 
 /* A call that belongs to another connection does not travel on this one. */
@@ -141,7 +151,6 @@ encode_next(struct seqc_link *link)
     if (request->op == SEQC_OP_RAISE) {
         link->script_known = true;
     }
-    link->deletes += request->op == SEQC_OP_DELETE;
     seqc_list_remove(&link->unsent, request);
     request->state = SEQC_REQUEST_SENT;
     request->u.offset = link->encoded;
@@ -201,7 +210,7 @@ unsend_last(struct seqc_link *link)
 
     seqc_list_remove(&link->sent, request);
     link->in_flight -= request->span;
-    link->deletes -= request->op == SEQC_OP_DELETE;
+    end_delete(link, request);
     link->encoded = request->u.offset;
     if (request->call->abandoned) {
         seqc_answer_finish(link, request, &(struct seqc_outcome){0});
@@ -277,17 +286,8 @@ resolve_lost(struct seqc_link *link,
         return;
     }
     request->state = SEQC_REQUEST_UNSENT;
+    request->maybe_run = true;
     seqc_list_push(again, request);
-}
-
-/* Whether the key was deleted nobody knows; answers that came since it was
- * forgotten may be of before. */
-static void
-forget_again(struct seqc_link *link, const struct seqc_request *request)
-{
-    seqc_regress_lock(link->regress);
-    seqc_regress_forget(link->regress, request->hash);
-    seqc_regress_unlock(link->regress);
 }
 
 void
@@ -305,13 +305,10 @@ seqc_link_fail(struct seqc_link *link, seqc_status cause, const char *why)
     link->up = false;
     seqc_buf_clear(&link->out);
     link->in_flight = 0;
-    link->deletes = 0;
     while (link->sent.head) {
         struct seqc_request *request = link->sent.head;
         seqc_list_remove(&link->sent, request);
-        if (link->regress && request->op == SEQC_OP_DELETE) {
-            forget_again(link, request);
-        }
+        end_delete(link, request);
         resolve_lost(link, request, &again, &outcome);
     }
     seqc_list_prepend(&link->unsent, &again);
@@ -357,7 +354,9 @@ seqc_link_close(struct seqc_link *link)
     link->up = false;
     seqc_buf_clear(&link->out);
     link->in_flight = 0;
-    link->deletes = 0;
+    for (struct seqc_request *r = link->sent.head; r; r = r->next) {
+        end_delete(link, r);
+    }
     end_list(link, &link->sent, &sent);
     seqc_link_refuse(link, SEQC_CLOSED, NULL);
 }
@@ -367,7 +366,8 @@ seqc_link_close(struct seqc_link *link)
 static struct seqc_outcome
 withdraw(struct seqc_link *link,
          struct seqc_request *request,
-         seqc_status status)
+         seqc_status status,
+         bool *out_left)
 {
     struct seqc_outcome outcome = {
         .status = status,
@@ -379,6 +379,7 @@ withdraw(struct seqc_link *link,
         outcome.status =
             seqc_error_classify(request->error, strlen(request->error)).status;
     }
+    *out_left = request->state != SEQC_REQUEST_SENT;
     switch ((enum seqc_request_state)request->state) {
     case SEQC_REQUEST_UNSENT:
         seqc_list_remove(&link->unsent, request);
@@ -405,6 +406,7 @@ seqc_link_abandon(struct seqc_link *link,
                   seqc_status status)
 {
     struct seqc_outcome outcome = {.status = status};
+    bool left = true;
 
     if (call->abandoned || !call->waiting) {
         return;
@@ -415,12 +417,13 @@ seqc_link_abandon(struct seqc_link *link,
             continue;
         }
         if (request->state != SEQC_REQUEST_IDLE) { /* else: its head's */
-            outcome = withdraw(link, request, status);
+            outcome = withdraw(link, request, status, &left);
+            seqc_answer_doubt(request, &outcome);
         }
         request->status = (uint8_t)outcome.status;
         request->executed = (uint8_t)outcome.executed;
         request->cause = (uint8_t)outcome.cause;
-        if (outcome.executed == SEQC_EXECUTED_NO) { /* it left the stream */
+        if (left) {
             request->state = SEQC_REQUEST_IDLE;
             call->waiting--;
         }

@@ -38,7 +38,6 @@ struct seqc_link {
     uint64_t written;      /* stream offset of the next written byte */
     int64_t now_ns;        /* as last told */
     int64_t owed_since_ns; /* last progress while answers are owed */
-    uint32_t deletes;      /* in flight; see capture_floor */
     bool up;
     bool has_answered; /* the connection: bytes came */
     bool script_known;

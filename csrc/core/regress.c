@@ -128,6 +128,8 @@ struct seqc_regress {
     struct seqc_hash_seed seed;
     size_t sets_max;
     struct regress_table *table; /* owned */
+    uint32_t deletes;            /* written and not ended */
+    uint32_t generation;
 };
 
 static struct regress_table *
@@ -250,6 +252,8 @@ seqc_regress_new(size_t max_entries)
         return NULL;
     }
     regress->sets_max = SETS_MIN;
+    regress->deletes = 0;
+    regress->generation = 0;
     while (regress->sets_max * WAYS < max_entries &&
            regress->sets_max <= SIZE_MAX / WAYS / 2) {
         regress->sets_max *= 2;
@@ -280,6 +284,8 @@ seqc_regress_after_fork(struct seqc_regress *regress)
                regress->table->set_count * sizeof(struct regress_set));
     }
     pthread_mutex_init(&regress->lock, NULL);
+    regress->deletes = 0;
+    regress->generation++;
 }
 
 uint64_t
@@ -321,7 +327,7 @@ int64_t
 seqc_regress_floor(const struct seqc_regress *regress, uint64_t hash)
 {
     const struct regress_set *set = find_set(regress->table, hash);
-    size_t i = find_entry(set, hash);
+    size_t i = regress->deletes ? WAYS : find_entry(set, hash);
 
     return i < WAYS ? set->values[i] : SEQC_REGRESS_UNKNOWN;
 }
@@ -370,4 +376,34 @@ seqc_regress_forget(struct seqc_regress *regress, uint64_t hash)
         set->values[i] = set->values[i + 1];
     }
     set->hashes[WAYS - 1] = 0;
+}
+
+void
+seqc_regress_begin_delete(struct seqc_regress *regress, uint64_t hash)
+{
+    regress->deletes++;
+    regress->generation++;
+    seqc_regress_forget(regress, hash);
+}
+
+void
+seqc_regress_end_delete(struct seqc_regress *regress, uint64_t hash)
+{
+    if (regress->deletes) { /* a fork forgets those that were under way */
+        regress->deletes--;
+    }
+    regress->generation++;
+    seqc_regress_forget(regress, hash);
+}
+
+uint32_t
+seqc_regress_generation(const struct seqc_regress *regress)
+{
+    return regress->generation;
+}
+
+uint32_t
+seqc_regress_deletes(const struct seqc_regress *regress)
+{
+    return regress->deletes;
 }

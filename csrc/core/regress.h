@@ -51,6 +51,16 @@ void seqc_regress_unlock(struct seqc_regress *regress);
  * lock. */
 void seqc_regress_prefetch(const struct seqc_regress *regress, uint64_t hash);
 
+/* Around a delete of the key, from its writing to its end, on whichever link:
+ * meanwhile nothing is known of any key, and afterwards nothing of this one.
+ * The generation changes at both: an answer to what was written in another
+ * one proves nothing.  All three need the lock. */
+void seqc_regress_begin_delete(struct seqc_regress *regress, uint64_t hash);
+void seqc_regress_end_delete(struct seqc_regress *regress, uint64_t hash);
+uint32_t seqc_regress_generation(const struct seqc_regress *regress);
+/* Deletes that were begun and not ended; for the tests. */
+uint32_t seqc_regress_deletes(const struct seqc_regress *regress);
+
 /* The following need the lock and never fail; without memory to grow, older
  * entries are replaced earlier. */
 int64_t seqc_regress_floor(const struct seqc_regress *regress,

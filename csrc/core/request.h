@@ -59,14 +59,16 @@ struct seqc_request {
     uint64_t hash; /* of the key, for the table behind `floor` */
     char *error;   /* what the server refused it with last; owned, or NULL */
     uint32_t key_len;
-    uint32_t span;    /* elements of an MGET head, else 1 */
-    uint8_t op;       /* enum seqc_op */
-    uint8_t state;    /* enum seqc_request_state */
-    uint8_t status;   /* seqc_status, once done */
-    uint8_t executed; /* seqc_executed, once done with an error */
-    uint8_t cause;    /* seqc_status: what took the answer away */
-    uint8_t attempts; /* times the server said that it did not run it */
-    bool regressed;   /* the answer is below `floor` */
+    uint32_t span;       /* elements of an MGET head, else 1 */
+    uint8_t op;          /* enum seqc_op */
+    uint8_t state;       /* enum seqc_request_state */
+    uint8_t status;      /* seqc_status, once done */
+    uint8_t executed;    /* seqc_executed, once done with an error */
+    uint8_t cause;       /* seqc_status: what took the answer away */
+    uint8_t attempts;    /* times the server said that it did not run it */
+    bool regressed;      /* the answer is below `floor` */
+    bool maybe_run;      /* it was sent on a link that was lost */
+    uint32_t generation; /* of the table behind `floor`, when written */
 };
 
 struct seqc_call {

@@ -98,7 +98,7 @@ def rolled_back(message: str) -> CeilingError:
     return CeilingError(
         f"{message}: another store or deployment, or a restored backup",
         executed=False,
-        hint="stop the writers and run `seqcache ceilings raise --margin N`",
+        hint="stop the writers and lift the ceilings: docs/durable.md, after a fault",
         reason="rolled_back",
     )
 

@@ -126,7 +126,7 @@ def late(call: Call, store_name: str) -> SeqCacheError:
             "the lease of the former primary has not ended yet: until then nobody"
             " may go on from its numbers",
             executed=False,
-            hint="it takes fence_time once; `seqcache ceilings fence` ends it if the"
+            hint="it takes fence_time once; docs/durable.md says how to end it if the"
             " old primary is certainly dead",
             reason="fence",
         )
@@ -161,7 +161,7 @@ def not_a_sequence(name: str, text: str) -> NotASequence:
     return NotASequence(
         f"{name}: {text}",
         executed=False,
-        hint="`seqcache migrate` converts foreign counters",
+        hint="the key holds something else: another prefix?",
         code="WRONGTYPE",
     )
 

@@ -20,12 +20,6 @@
 
 /* ---- calls ---- */
 
-int64_t
-loop_now_ns(const LoopLinkObject *self)
-{
-    return self->in_reader ? self->link.now_ns : seqc_now_ns();
-}
-
 static void
 release_owner(struct seqc_call *call)
 {
@@ -126,8 +120,8 @@ finish_awaitable(LoopLinkObject *self, struct seqc_call *call, bool direct)
 }
 
 /* Ends a call that is done or abandoned, with its awaitable. */
-static int
-settle(LoopLinkObject *self, struct seqc_call *call, bool direct)
+int
+loop_settle(LoopLinkObject *self, struct seqc_call *call, bool direct)
 {
     PyObject *owner = Py_XNewRef((PyObject *)call->owner);
     int failed = 0;
@@ -141,8 +135,8 @@ settle(LoopLinkObject *self, struct seqc_call *call, bool direct)
     return failed;
 }
 
-static void
-take_ready(LoopLinkObject *self)
+void
+loop_take_ready(LoopLinkObject *self)
 {
     struct seqc_call *done = seqc_link_take_done(&self->link);
 
@@ -200,7 +194,7 @@ loop_wake(LoopLinkObject *self, bool from_loop)
     int direct = 0;
     int failed = 0;
 
-    take_ready(self);
+    loop_take_ready(self);
     if (!self->ready_head) {
         return 0;
     }
@@ -211,7 +205,7 @@ loop_wake(LoopLinkObject *self, bool from_loop)
         if (!call) {
             return 0;
         }
-        failed = settle(self, call, direct != 0);
+        failed = loop_settle(self, call, direct != 0);
         seqc_call_unref(call);
     }
     return failed;
@@ -228,8 +222,8 @@ loop_lose(LoopLinkObject *self, seqc_status cause, const char *why)
 }
 
 /* One recv; what came is fed. */
-static void
-receive(LoopLinkObject *self)
+void
+loop_receive(LoopLinkObject *self)
 {
     struct seqc_loss loss;
     seqc_status status;
@@ -297,7 +291,7 @@ flush(LoopLinkObject *self)
         return 0;
     }
     if (self->link.up && !self->link.in_flight && self->link.unsent.head) {
-        receive(self); /* the end of the connection, before it is written to */
+        loop_receive(self); /* the end of the connection, before it is written to */
     }
     self->wants_write = false;
     while (self->link.up && send_some(self)) {
@@ -329,7 +323,7 @@ loop_finish_turn(LoopLinkObject *self, bool from_loop)
     if (flush(self)) {
         failed = -1;
     }
-    take_ready(self); /* what a lost connection ended */
+    loop_take_ready(self); /* what a lost connection ended */
     if (self->ready_head && schedule_flush(self)) {
         failed = -1;
     }
@@ -345,19 +339,10 @@ loop_finish_turn(LoopLinkObject *self, bool from_loop)
 /* ---- callbacks of the loop ---- */
 
 static PyObject *
-none_or_null(int failed)
-{
-    if (failed) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 loop_on_flush(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
 {
     self->flush_scheduled = false;
-    return none_or_null(loop_finish_turn(self, true));
+    return loop_none_or_null(loop_finish_turn(self, true));
 }
 
 static PyObject *
@@ -368,55 +353,15 @@ loop_on_readable(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
         Py_RETURN_NONE;
     }
     if (self->fd >= 0) {
-        receive(self);
+        loop_receive(self);
     }
-    return none_or_null(loop_finish_turn(self, true));
+    return loop_none_or_null(loop_finish_turn(self, true));
 }
 
 static PyObject *
 loop_on_writable(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return none_or_null(loop_finish_turn(self, true));
-}
-
-static void
-expire_calls(LoopLinkObject *self, int64_t now)
-{
-    struct seqc_call *call;
-
-    while ((call = seqc_timers_expired(&self->timers, now))) {
-        seqc_call_ref(call);
-        seqc_link_abandon(
-            &self->link, call, seqc_link_late_status(&self->link));
-        if (settle(self, call, false)) {
-            PyErr_WriteUnraisable((PyObject *)self);
-        }
-        seqc_call_unref(call);
-    }
-}
-
-static PyObject *
-loop_on_timer(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
-{
-    int64_t now = seqc_now_ns();
-
-    Py_CLEAR(self->timer);
-    if (self->closed) {
-        Py_RETURN_NONE;
-    }
-    if (self->fd >= 0) {
-        receive(self); /* an answer that is there was in time */
-        take_ready(self);
-    }
-    expire_calls(self, now);
-    seqc_link_tick(&self->link, now);
-    if (seqc_link_is_dead(&self->link, now)) {
-        loop_lose(self, SEQC_TIMEOUT, "the link was silent for too long");
-    }
-    if (loop_finish_turn(self, true)) {
-        return NULL;
-    }
-    return none_or_null(loop_arm(self, seqc_timers_earliest(&self->timers)));
+    return loop_none_or_null(loop_finish_turn(self, true));
 }
 
 PyDoc_STRVAR(close_doc,
@@ -434,15 +379,15 @@ loop_close(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
     self->closed = true;
     loop_stop_waiting(self);
     seqc_link_close(&self->link);
-    take_ready(self);
+    loop_take_ready(self);
     while (self->ready_head) {
         struct seqc_call *call = pop_ready(self);
-        if (settle(self, call, false)) {
+        if (loop_settle(self, call, false)) {
             failed = -1;
         }
         seqc_call_unref(call);
     }
-    return none_or_null(failed);
+    return loop_none_or_null(failed);
 }
 
 static PyMethodDef loop_methods[] = {

@@ -8,13 +8,6 @@
 
 /* ---- small helpers ---- */
 
-static int
-call_and_drop(PyObject *result)
-{
-    Py_XDECREF(result);
-    return result ? 0 : -1;
-}
-
 static bool
 loop_is_closed(PyObject *loop)
 {
@@ -34,7 +27,7 @@ call_with_fd(LoopLinkObject *self, const char *name, const char *method)
     PyObject *result;
 
     if (!method) {
-        return call_and_drop(
+        return loop_drop_result(
             PyObject_CallMethod(self->loop, name, "i", self->fd));
     }
     callback = PyObject_GetAttrString((PyObject *)self, method);
@@ -43,7 +36,7 @@ call_with_fd(LoopLinkObject *self, const char *name, const char *method)
     }
     result = PyObject_CallMethod(self->loop, name, "iO", self->fd, callback);
     Py_DECREF(callback);
-    return call_and_drop(result);
+    return loop_drop_result(result);
 }
 
 int
@@ -51,48 +44,6 @@ loop_watch_writable(LoopLinkObject *self)
 {
     return self->wants_write ? call_with_fd(self, "add_writer", "_on_writable")
                              : call_with_fd(self, "remove_writer", NULL);
-}
-
-/* ---- the timer ---- */
-
-static void
-cancel_timer(LoopLinkObject *self)
-{
-    PyObject *timer = self->timer;
-
-    self->timer = NULL;
-    if (timer) {
-        if (call_and_drop(PyObject_CallMethod(timer, "cancel", NULL))) {
-            PyErr_WriteUnraisable((PyObject *)self);
-        }
-        Py_DECREF(timer);
-    }
-}
-
-int
-loop_arm(LoopLinkObject *self, int64_t at_ns)
-{
-    int64_t left;
-    PyObject *callback;
-
-    if (at_ns == SEQC_TIME_NEVER || self->closed ||
-        (self->timer && self->timer_ns <= at_ns)) {
-        return 0;
-    }
-    cancel_timer(self);
-    callback = PyObject_GetAttrString((PyObject *)self, "_on_timer");
-    if (!callback) {
-        return -1;
-    }
-    left = at_ns - seqc_now_ns();
-    self->timer_ns = at_ns;
-    self->timer = PyObject_CallMethod(self->loop,
-                                      "call_later",
-                                      "dO",
-                                      left > 0 ? (double)left / 1e9 : 0.0,
-                                      callback);
-    Py_DECREF(callback);
-    return self->timer ? 0 : -1;
 }
 
 /* ---- connecting ---- */
@@ -113,7 +64,7 @@ start_connect(LoopLinkObject *self)
     Py_DECREF(coroutine);
     callback = PyObject_GetAttrString((PyObject *)self, "_on_connected");
     if (self->connect_task && callback) {
-        failed = call_and_drop(PyObject_CallMethod(
+        failed = loop_drop_result(PyObject_CallMethod(
             self->connect_task, "add_done_callback", "O", callback));
     }
     Py_XDECREF(callback);
@@ -229,9 +180,9 @@ loop_drop_socket(LoopLinkObject *self)
 void
 loop_stop_waiting(LoopLinkObject *self)
 {
-    cancel_timer(self);
+    loop_cancel_timer(self);
     if (self->connect_task && !loop_is_closed(self->loop) &&
-        call_and_drop(
+        loop_drop_result(
             PyObject_CallMethod(self->connect_task, "cancel", NULL))) {
         PyErr_WriteUnraisable((PyObject *)self);
     }

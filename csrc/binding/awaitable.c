@@ -51,6 +51,20 @@ awaitable_new(struct awaitable_state *state,
     return (PyObject *)self;
 }
 
+void
+awaitable_detach(struct awaitable_state *state, PyObject *awaitable)
+{
+    AwaitableObject *self = (AwaitableObject *)awaitable;
+
+    if (!awaitable_is_ours(awaitable)) {
+        awaitable_plain_detach(state, awaitable);
+        return;
+    }
+    self->abandon = NULL;
+    self->call = NULL;
+    Py_CLEAR(self->link);
+}
+
 PyObject *
 awaitable_new_done_int(struct awaitable_state *state,
                        PyObject *loop,

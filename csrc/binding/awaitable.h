@@ -35,7 +35,7 @@ struct awaitable_state {
     PyObject *stop_iteration;       /* reused while nobody else has it */
     PyObject *loop_getter;          /* returns the loop of ... */
     PyObject *loop_getter_ref;      /* ... this weak reference */
-    PyObject *cancelled_error;
+    PyObject *cancelled_error; /* plain ones need it, too */
     PyObject *invalid_state_error;
     PyObject *future_repr;
     PyObject *extract_stack;
@@ -103,6 +103,10 @@ int awaitable_fail_steal(struct awaitable_state *state,
                          PyObject *awaitable,
                          PyObject *exception,
                          bool direct);
+
+/* The call is gone and the awaitable will never be finished (its loop is
+   closed): a later cancel() abandons nothing, the link is let go. */
+void awaitable_detach(struct awaitable_state *state, PyObject *awaitable);
 
 /* 1 if loop.get_debug(), 0 if not, -1 with an exception set. */
 int awaitable_loop_is_debug(PyObject *loop);

@@ -224,16 +224,39 @@ awaitable_plain_is_done(PyObject *future)
 }
 
 /* Answers come in the order of the calls: the oldest is the one, mostly. */
-static void
-disarm_hook_of(struct awaitable_state *state, PyObject *future)
+/* Answers come in the order of the calls: the oldest is the one, mostly. */
+static struct awaitable_hook *
+find_hook(struct awaitable_state *state, PyObject *future)
 {
     struct awaitable_hook *hook = state->oldest_hook;
 
     while (hook && hook->future != future) {
         hook = hook->newer;
     }
+    return hook; /* borrowed */
+}
+
+static void
+disarm_hook_of(struct awaitable_state *state, PyObject *future)
+{
+    struct awaitable_hook *hook = find_hook(state, future);
+
     if (hook) {
         disarm_hook(hook);
+    }
+}
+
+void
+awaitable_plain_detach(struct awaitable_state *state, PyObject *future)
+{
+    struct awaitable_hook *hook = find_hook(state, future);
+    PyObject *link;
+
+    if (hook) {
+        disarm_hook(hook);
+        link = hook->link;
+        hook->link = NULL;
+        Py_XDECREF(link); /* the hook may go with it */
     }
 }
 

@@ -142,9 +142,6 @@ prepare_own(struct awaitable_state *state)
     PyObject *task_type = (PyObject *)state->task_type;
     int failed =
         import_into(&task_type, "_asyncio", "Task") < 0 ||
-        import_into(&state->cancelled_error,
-                    "asyncio.exceptions",
-                    "CancelledError") < 0 ||
         import_into(&state->invalid_state_error,
                     "asyncio.exceptions",
                     "InvalidStateError") < 0 ||
@@ -172,7 +169,9 @@ awaitable_prepare(struct awaitable_state *state)
     if (state->ready) {
         return 0;
     }
-    if (prepare_names(state) < 0) {
+    if (prepare_names(state) < 0 || import_into(&state->cancelled_error,
+                                                "asyncio.exceptions",
+                                                "CancelledError") < 0) {
         return -1;
     }
     state->plain = !is_proven() || is_plain_forced();

@@ -174,9 +174,13 @@ static int
 may_wake_directly(LoopLinkObject *self)
 {
     struct awaitable_state *state = &self->engine->state->awaitable;
-    int debug = awaitable_loop_is_debug(self->loop);
     PyObject *current;
+    int debug;
 
+    if (state->plain) {
+        return 0;
+    }
+    debug = awaitable_loop_is_debug(self->loop);
     if (debug) {
         return debug < 0 ? -1 : 0;
     }

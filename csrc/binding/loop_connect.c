@@ -205,6 +205,7 @@ drop_calls(LoopLinkObject *self)
             call->owner = NULL;
             seqc_call_unref(call); /* the link's */
             if (owner) {
+                awaitable_detach(&self->engine->state->awaitable, owner);
                 seqc_call_unref(call); /* the holder's */
                 Py_DECREF(owner);
             }

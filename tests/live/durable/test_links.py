@@ -1,0 +1,96 @@
+"""The C engine as the durable drivers see it: once, and on one connection (R2, R6)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+import seqcache
+from seqcache._durable import Durable
+from seqcache._effects import Fcall
+from seqcache._epoch import ProcessState
+from seqcache._items import GET, INCR, Item
+from seqcache.errors import ConnectError, ServerError
+
+READ = Fcall("seq_get", (b"k", b"sqc:m:{k}"), ("", 0))
+
+
+def blocking(server, url, steps):
+    with seqcache.cache(server.url, ceilings=url, client_name="link") as cache:
+        link = cache._works.link
+        return [link.fcalls((READ, READ), step, 5.0) for step in steps(server)]
+
+
+def asynchronous(server, url, steps):
+    async def main():
+        async with seqcache.acache(
+            server.url, ceilings=url, client_name="link"
+        ) as cache:
+            link = cache._works.here().link
+            return [await link.fcalls((READ, READ), n, 5.0) for n in steps(server)]
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("run", [blocking, asynchronous])
+def test_calls_bound_to_a_lost_connection_are_not_sent(run, durable_server, url):
+    """R2: an install travels on the connection of its mark, or not at all."""
+
+    def steps(server):
+        yield None
+        yield 1  # the same connection
+        for line in server.admin("CLIENT", "LIST").decode().splitlines():
+            if "name=link" in line.split():
+                server.admin("CLIENT", "KILL", "ID", line.split()[0].partition("=")[2])
+        yield 1
+        yield None
+
+    first, same, gone, after = run(durable_server, url, steps)
+    assert [one.link for one in (first, same)] == [1, 1]
+    assert all(isinstance(value, list) for value in first.values + same.values)
+    assert all(isinstance(value, ConnectError) for value in gone.values)
+    assert all(value.executed is False for value in gone.values)
+    assert after.link == 2
+    assert all(isinstance(value, list) for value in after.values)
+
+
+@pytest.mark.parametrize("run", [blocking, asynchronous])
+def test_what_the_server_refuses_is_sent_once(run, durable_server, url):
+    def steps(server):
+        server.admin("FUNCTION", "FLUSH")
+        server.admin("CONFIG", "RESETSTAT")
+        yield None
+
+    (refused,) = run(durable_server, url, steps)
+    assert all(isinstance(value, ServerError) for value in refused.values)
+    assert "unction not found" in str(refused.values[0])
+    stats = durable_server.info("commandstats")["cmdstat_fcall"]
+    assert stats.startswith("calls=2,"), stats
+
+
+@pytest.mark.parametrize("fence", ["lease", "connection"])
+def test_quick_call_needs_a_lease_that_is_valid_now(fence):
+    """R6, and the renewal that is due goes before the quick way."""
+    now = [9.0]
+    process = ProcessState()
+    durable = Durable(lambda: now[0], fence=fence, process=process)
+    items = [Item(INCR, b"k", 1)]
+    assert durable.quick(items) is None  # no epoch yet
+    process.deadline["1.ab"] = 10.0 if fence == "lease" else math.inf
+    durable._believe("1.ab", 9.5)
+    quick = durable.quick(items)
+    assert quick is not None
+    token, call = quick
+    assert (token, call.name, call.args[0]) == ("1.ab", "seq_incr", "1.ab")
+    assert call.args[2] == ("" if fence == "lease" else "v")
+    for moment in (9.5, 10.0, 11.0):
+        now[0] = moment
+        assert (durable.quick(items) is None) == (fence == "lease")
+    durable._believe("1.ab", math.inf)
+    assert (durable.quick(items) is None) == (fence == "lease")  # at 11 it is over
+    now[0] = 9.9
+    assert durable.quick(items) is not None
+    mixed = [Item(INCR, b"k", 1), Item(GET, b"k", 0)]
+    assert durable.quick(mixed) is None  # two calls

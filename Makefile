@@ -15,7 +15,7 @@ help: ## this list
 demo: $(VENV)/built ## a 20-second tour of seqcache, no server needed
 	@$(BIN)/seqcache demo $(ARGS)
 test: $(VENV)/built $(VENV)/group-test ## the test suite, on a real server that it finds or gets (ARGS=...)
-	@$(SERVER) $(BIN)/pytest $(ARGS)
+	@$(SERVER) sh tools/test.sh $(BIN)/pytest $(ARGS)
 build: $(VENV)/built ## the extension, and an editable install in $(VENV)
 ctest: $(VENV)/built ## the C unit programs under ASan, UBSan and TSan
 	@$(BIN)/python tests/c/run.py $(ARGS)

@@ -78,7 +78,7 @@ def where_of(config: Config) -> str:
     location = config.location
     if location.kind in ("tcp", "unix"):
         return f"{config.address}/{config.db}"
-    return f"{location.scheme}://{config.address}"
+    return config.address  # memory://name, or the URL of a third party
 
 
 def memory_store(name: str) -> _native.Store:
@@ -195,7 +195,7 @@ def batches(pairs: Any) -> Iterator[list[tuple[Any, int]]]:
         raise TypeError("expected pairs (user id, number), not one id")
     batch: list[tuple[Any, int]] = []
     for pair in pairs:
-        batch.append(tuple(pair))  # type: ignore[arg-type]  # C checks the length
+        batch.append(tuple(pair))  # C checks the length
         if len(batch) == BATCH:
             yield batch
             batch = []

@@ -65,7 +65,9 @@ take_descriptor(struct seqc_group *group, PyObject *answer)
     if (fd == -1 && PyErr_Occurred()) {
         return -1;
     }
+    Py_BEGIN_ALLOW_THREADS
     seqc_group_connected(group, fd);
+    Py_END_ALLOW_THREADS
     return 0;
 }
 
@@ -96,7 +98,9 @@ connect_link(EngineObject *engine,
         PyErr_Clear();
         why = "the connection was refused";
     }
+    Py_BEGIN_ALLOW_THREADS
     seqc_group_refused(group, status, why);
+    Py_END_ALLOW_THREADS
     Py_XDECREF(text);
     return 0;
 }
@@ -139,6 +143,17 @@ run_call(EngineObject *engine, struct seqc_call *call)
     return failed;
 }
 
+/* In a hook of os.register_at_fork, too. */
+static int
+run_stepping_out(EngineObject *engine, struct seqc_call *call)
+{
+    bool out = engine_step_out(engine);
+    int failed = run_call(engine, call);
+
+    engine_step_in(engine, out);
+    return failed;
+}
+
 /* Consumes `call` (NULL: an exception is set already). */
 static PyObject *
 finish_call_steal(ClientObject *client,
@@ -157,7 +172,7 @@ finish_call_steal(ClientObject *client,
         engine, call, (uint8_t)shape, timeout_ns, seqc_now_ns());
     if (engine->store) {
         engine_run_in_memory(engine, call);
-    } else if (call->count && run_call(engine, call)) {
+    } else if (call->count && run_stepping_out(engine, call)) {
         seqc_call_unref(call);
         return NULL;
     }

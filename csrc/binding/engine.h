@@ -27,6 +27,7 @@ typedef struct EngineObject {
     int64_t timeout_ns;      /* default of a call */
     bool gap;                /* retry="gap": counting calls are repeated too */
     bool closed;
+    bool fork_locked;          /* its groups are, by the thread that forks */
     struct EngineObject *next; /* all engines, for fork */
     struct EngineObject *prev;
     PyObject *weakrefs;
@@ -56,6 +57,13 @@ void engine_run_in_memory(EngineObject *engine, struct seqc_call *call);
  * SEQC_CONNECT, or SEQC_AUTH for refused credentials; SEQC_OK if it is not
  * about the connection at all and stays raised. */
 seqc_status engine_take_connect_error(EngineObject *engine);
+
+/* Around what takes a lock of the engine's groups, without the GIL held in
+ * between.  Hooks of others run while a thread forks with all groups locked:
+ * if it is this very thread, the locks are lifted for the while.  The answer
+ * of the first is for the second. */
+bool engine_step_out(EngineObject *engine);
+void engine_step_in(EngineObject *engine, bool stepped_out);
 
 /* Around fork, for all engines of the module. */
 void engine_before_fork(struct module_state *state);

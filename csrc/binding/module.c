@@ -83,6 +83,7 @@ module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
 
+    pthread_mutex_init(&state->fork_mutex, NULL);
     if (awaitable_setup_type(module, &state->awaitable) ||
         store_setup_type(module, state) || codec_setup_types(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||

@@ -5,6 +5,9 @@
 
 #include "binding/compat.h"
 
+#include <pthread.h>
+#include <stdint.h>
+
 #include "binding/awaitable.h"
 
 struct engine;
@@ -20,6 +23,9 @@ struct module_state {
     struct awaitable_state awaitable;
     struct EngineObject *engines; /* all of them, for fork; borrowed */
     unsigned long fork_count;     /* forks between us and the importer */
+    pthread_mutex_t fork_mutex;   /* held around a fork: one at a time */
+    uint64_t fork_thread;         /* that forks now; 0: none */
+    int fork_pid;                 /* of the process in which it began */
     PyObject *errors;             /* seqcache._outcome, once needed */
     PyObject *get_running_loop;   /* asyncio's, once needed */
 };

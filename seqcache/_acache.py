@@ -315,14 +315,14 @@ async def _open(
 
     made = Config.coerce(config, **overrides)
     if made.ceilings is not None:
-        from ._durable_acache import open_acache as open_durable
+        from .durable.acache import open_acache as open_durable
 
         return await open_durable(made)
     if made.location.kind == "memory":
         engine = _common.open_engine(made, None, 0)
         return AsyncSeqCache(engine, made.key_prefix, made, connector=None, view=False)
     if made.location.kind == "other":
-        from ._foreign import open_acache
+        from .foreign.cache import open_acache
 
         return await open_acache(made)
     from . import _connect

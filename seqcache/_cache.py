@@ -236,14 +236,14 @@ def cache(
 
     made = Config.coerce(config, **overrides)
     if made.ceilings is not None:
-        from ._durable_cache import open_cache as open_durable
+        from .durable.cache import open_cache as open_durable
 
         return open_durable(made)
     if made.location.kind == "memory":
         engine = _common.open_engine(made, None, 0)
         return SeqCache(engine, made.key_prefix, made, view=False)
     if made.location.kind == "other":
-        from ._foreign import open_cache
+        from .foreign.cache import open_cache
 
         return open_cache(made)
     from . import _connect

@@ -27,7 +27,7 @@ except ImportError as exc:
         option="ceilings",
     ) from exc
 
-from ._ceiling_rows import (
+from .durable.rows import (
     CAP,
     Extend,
     Grant,
@@ -40,7 +40,7 @@ from ._ceiling_rows import (
     rolled_back,
     split_token,
 )
-from ._ceiling_sql import NeedsWrite, SqlStore, Work
+from .durable.sql import NeedsWrite, SqlStore, Work
 from .errors import SequenceOverflow
 
 __all__ = [

@@ -15,10 +15,10 @@ import resp
 import seqcache
 from chaos.engine import Address, SocketEngine
 from fakes.proxy import Proxy
-from seqcache._drive import BlockingDriver, boottime
-from seqcache._durable import Durable
-from seqcache._items import GET, INCR, RAISE, Item
 from seqcache.ceilings import CeilingStore
+from seqcache.durable.drive import BlockingDriver, boottime
+from seqcache.durable.items import GET, INCR, RAISE, Item
+from seqcache.durable.machine import Durable
 from seqcache.errors import BulkError, SeqCacheError
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import resp
 
-from seqcache._effects import Fcall, Replies
+from seqcache.durable.effects import Fcall, Replies
 from seqcache.errors import (
     AuthError,
     CallTimeout,

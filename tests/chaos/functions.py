@@ -12,7 +12,7 @@ from typing import Any
 import resp
 from servers import Server
 
-SOURCE = Path(__file__).parents[2] / "seqcache" / "functions.lua"
+SOURCE = Path(__file__).parents[2] / "seqcache" / "durable" / "functions.lua"
 
 # rule: the passages of functions.lua that enforce it, and what replaces them
 WITHOUT: dict[str, list[tuple[str, str]]] = {

@@ -21,9 +21,9 @@ from servers import Server  # noqa: E402
 
 from chaos.client import DurableClient  # noqa: E402
 from chaos.engine import SocketEngine, parse  # noqa: E402
-from seqcache._ceiling_rows import Grant  # noqa: E402
-from seqcache._drive import boottime  # noqa: E402
-from seqcache._epoch import Epochs  # noqa: E402
+from seqcache.durable.drive import boottime  # noqa: E402
+from seqcache.durable.epoch import Epochs  # noqa: E402
+from seqcache.durable.rows import Grant  # noqa: E402
 from seqcache.errors import CallTimeout, CeilingError, OutcomeUnknown  # noqa: E402
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from seqcache._durable import Durable
-from seqcache._effects import (
+from seqcache.durable.effects import (
     Background,
     Fcalls,
     Load,
@@ -17,11 +16,12 @@ from seqcache._effects import (
     Sql,
     TimeUp,
 )
-from seqcache._epoch import Belief
-from seqcache._items import (
+from seqcache.durable.epoch import Belief
+from seqcache.durable.items import (
     INCR,
     Item,
 )
+from seqcache.durable.machine import Durable
 from seqcache.errors import (
     CeilingError,
 )

@@ -12,7 +12,6 @@ import pytest
 
 sa = pytest.importorskip("sqlalchemy")
 
-from seqcache._ceiling_rows import split_token  # noqa: E402
 from seqcache.ceilings import (  # noqa: E402
     CAP,
     CeilingStore,
@@ -22,6 +21,7 @@ from seqcache.ceilings import (  # noqa: E402
     Raised,
     Take,
 )
+from seqcache.durable.rows import split_token  # noqa: E402
 from seqcache.errors import (  # noqa: E402
     CeilingError,
     SequenceOverflow,
@@ -376,6 +376,6 @@ def test_statement_ends_with_its_deadline(store):
 
 
 def _work(conn: Any) -> Any:
-    from seqcache._ceiling_sql import Work
+    from seqcache.durable.sql import Work
 
     return Work(conn)

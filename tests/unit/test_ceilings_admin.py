@@ -21,8 +21,8 @@ from unit.test_ceilings import (  # noqa: E402, F401
     url,
 )
 
-from seqcache import _ceiling_admin as admin  # noqa: E402
 from seqcache.ceilings import CAP, Grant, Raised, Take  # noqa: E402
+from seqcache.durable import admin as admin  # noqa: E402
 
 
 def test_ls_pages_through_a_prefix_in_order(store):

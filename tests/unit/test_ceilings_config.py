@@ -57,7 +57,7 @@ def test_sqlite_commits_are_synced(tmp_path):
 
 
 def test_importing_the_rows_needs_no_sqlalchemy():
-    code = "import sys, seqcache._ceiling_rows; print('sqlalchemy' in sys.modules)"
+    code = "import sys, seqcache.durable.rows; print('sqlalchemy' in sys.modules)"
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from seqcache._drive import BlockingDriver, boottime
-from seqcache._drive_async import AsyncDriver
-from seqcache._durable import Durable, library_text
-from seqcache._effects import (
+from seqcache._workers import Workers
+from seqcache.durable.drive import BlockingDriver, boottime
+from seqcache.durable.drive_async import AsyncDriver
+from seqcache.durable.effects import (
     Background,
     Fcalls,
     Load,
@@ -25,7 +25,7 @@ from seqcache._effects import (
     Sql,
     TimeUp,
 )
-from seqcache._workers import Workers
+from seqcache.durable.machine import Durable, library_text
 from seqcache.errors import CeilingError, ConnectError
 
 

@@ -7,8 +7,7 @@ import math
 import pytest
 from unit.durable_script import EPOCH, K, Script
 
-from seqcache._ceiling_rows import Grant, Owner, Raised, overflow
-from seqcache._items import (
+from seqcache.durable.items import (
     INCR,
     RAISE,
     Call,
@@ -17,6 +16,7 @@ from seqcache._items import (
     record_key,
     requests,
 )
+from seqcache.durable.rows import Grant, Owner, Raised, overflow
 from seqcache.errors import (
     CeilingError,
     ConnectError,

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from unit.durable_script import EPOCH, K, Script
 
-from seqcache._ceiling_rows import Owner
-from seqcache._effects import (
+from seqcache.durable.effects import (
     TimeUp,
 )
-from seqcache._items import (
+from seqcache.durable.items import (
     GET,
     INCR,
     RAISE,
     Item,
 )
+from seqcache.durable.rows import Owner
 from seqcache.errors import (
     CallTimeout,
     CeilingError,

@@ -110,7 +110,7 @@ def test_warning_is_logged_by_default(cache, store, caplog):
 
 
 def test_known_numbers_are_bounded(monkeypatch, strict):
-    monkeypatch.setattr("seqcache._foreign_stats.KNOWN_MOST", 3)
+    monkeypatch.setattr("seqcache.foreign.stats.KNOWN_MOST", 3)
     for n in range(10):
         strict.raise_seq(n, 5)
     assert len(strict._desk.known._numbers) == 3

@@ -11,11 +11,11 @@ import pytest
 from chaos.engine import SocketEngine
 from servers import Server
 
-from seqcache._drive import boottime
-from seqcache._drive_async import AsyncDriver
-from seqcache._durable import Durable
-from seqcache._items import INCR, Item
 from seqcache.ceilings import CeilingStore
+from seqcache.durable.drive import boottime
+from seqcache.durable.drive_async import AsyncDriver
+from seqcache.durable.items import INCR, Item
+from seqcache.durable.machine import Durable
 from seqcache.errors import CeilingError, SeqCacheError
 
 

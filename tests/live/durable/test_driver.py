@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from seqcache import _ceiling_admin as admin
+from seqcache.durable import admin as admin
 from seqcache.errors import (
     BulkError,
     CeilingError,

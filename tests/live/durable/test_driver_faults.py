@@ -9,7 +9,7 @@ import time
 import pytest
 from chaos.functions import library
 
-from seqcache import _ceiling_admin as admin
+from seqcache.durable import admin as admin
 from seqcache.errors import (
     CallTimeout,
     CeilingError,

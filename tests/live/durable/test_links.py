@@ -8,10 +8,10 @@ import math
 import pytest
 
 import seqcache
-from seqcache._durable import Durable
-from seqcache._effects import Fcall
-from seqcache._epoch import ProcessState
-from seqcache._items import GET, INCR, Item
+from seqcache.durable.effects import Fcall
+from seqcache.durable.epoch import ProcessState
+from seqcache.durable.items import GET, INCR, Item
+from seqcache.durable.machine import Durable
 from seqcache.errors import ConnectError, ServerError
 
 READ = Fcall("seq_get", (b"k", b"sqc:m:{k}"), ("", 0))

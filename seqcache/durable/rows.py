@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .errors import CeilingError, SequenceOverflow
+from ..errors import CeilingError, SequenceOverflow
 
 CAP = 2**53 - 1
 """The last number of durable mode: beyond it Redis's Lua is not exact."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._effects import Fcall
-from .errors import (
+from ..errors import (
     CallTimeout,
     CeilingError,
     NotASequence,
@@ -16,6 +15,7 @@ from .errors import (
     ServerError,
     TokenConflict,
 )
+from .effects import Fcall
 
 INCR, GET, RAISE = "incr", "get", "raise"
 MANY = 512

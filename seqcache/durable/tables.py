@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from .errors import CeilingError, ConfigError
+from ..errors import CeilingError, ConfigError
 
 SCHEMA_VERSION = 1
 """Version of the tables; another one found in the database is refused."""

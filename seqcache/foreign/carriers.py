@@ -11,19 +11,19 @@ import os
 import weakref
 from functools import partial
 
-from ._foreign import is_async
-from ._foreign_calls import Desk, Request, raise_from
-from ._future import CallFuture
-from ._workers import Workers
-from .errors import ClosedError
+from .._future import CallFuture
+from .._workers import Workers
+from ..errors import ClosedError
+from .cache import is_async
+from .calls import Desk, Request, raise_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    from .backends import AsyncBackend, Backend, BackendFactory
-    from .config import Config
+    from ..backends import AsyncBackend, Backend, BackendFactory
+    from ..config import Config
 
     Loop: TypeAlias = asyncio.AbstractEventLoop
     Work: TypeAlias = Any  # an asyncio.Task or a concurrent.futures.Future

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ._ceiling_rows import CAP, Extend, Grant, Owner, Raised, Take
-from ._effects import Background, Fcall, Fcalls, Replies, Shared, Sql, Step, TimeUp
-from ._epoch import JOB_SECONDS, Epochs
-from ._items import GET, INCR, RAISE, Call, conflict, counter, keys_of, meta_key
-from .errors import CeilingError, SeqCacheError
+from ..errors import CeilingError, SeqCacheError
+from .effects import Background, Fcall, Fcalls, Replies, Shared, Sql, Step, TimeUp
+from .epoch import JOB_SECONDS, Epochs
+from .items import GET, INCR, RAISE, Call, conflict, counter, keys_of, meta_key
+from .rows import CAP, Extend, Grant, Owner, Raised, Take
 
 logger = logging.getLogger("seqcache")
 

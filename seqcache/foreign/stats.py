@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 
-from ._common import Stats
+from .._common import Stats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from . import _native
-    from ._foreign_calls import Request
+    from .. import _native
+    from .calls import Request
 
 #: Keys of which the highest number is remembered, as in the engine.
 KNOWN_MOST = 65536

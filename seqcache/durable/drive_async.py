@@ -13,9 +13,10 @@ from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Any, TypeVar
 
-from ._drive import SQL_SECONDS
-from ._durable import Durable, library_text
-from ._effects import (
+from .._workers import Workers
+from ..errors import SeqCacheError
+from .drive import SQL_SECONDS
+from .effects import (
     AsyncEngine,
     Background,
     Effect,
@@ -29,8 +30,7 @@ from ._effects import (
     Step,
     TimeUp,
 )
-from ._workers import Workers
-from .errors import SeqCacheError
+from .machine import Durable, library_text
 
 logger = logging.getLogger("seqcache")
 

@@ -10,7 +10,7 @@ the number itself when the reply is an integer. Everything else comes here:
   number the engine has handed out already,
 - ``touch()`` when the clock has passed `belief.touch_at`.
 
-All three are generators for the drivers of `_drive` and `_drive_async`.
+All three are generators for the drivers of `drive` and `drive_async`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ._effects import Fcall, Fcalls, Replies, Sleep, Step, TimeUp
-from ._items import (
+from ..errors import SeqCacheError
+from .effects import Fcall, Fcalls, Replies, Sleep, Step, TimeUp
+from .items import (
     Call,
     Item,
     conflict,
@@ -31,8 +32,7 @@ from ._items import (
     requests,
     verdicts,
 )
-from ._takeover import Fenced, Takeovers
-from .errors import SeqCacheError
+from .takeover import Fenced, Takeovers
 
 LIBRARY_NAME = "seqcache_v1"
 

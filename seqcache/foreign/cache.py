@@ -11,14 +11,14 @@ import time
 import warnings
 from itertools import islice
 
-from . import _common, _connect, _outcome
-from ._cache import SeqCache
-from ._common import DEFAULT
-from ._foreign_calls import Desk, Request, raise_from
-from ._foreign_operations import Operations
-from ._glob import compile_glob
-from .backends import AsyncBackend, Backend, find_backend
-from .errors import AuthError, ConfigError, ConnectError, SeqCacheError
+from .. import _common, _connect, _outcome
+from .._cache import SeqCache
+from .._common import DEFAULT
+from .._glob import compile_glob
+from ..backends import AsyncBackend, Backend, find_backend
+from ..errors import AuthError, ConfigError, ConnectError, SeqCacheError
+from .calls import Desk, Request, raise_from
+from .operations import Operations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Self
 
-    from . import _native
-    from ._acache import AsyncSeqCache
-    from ._common import Stats
-    from .backends import BackendFactory
-    from .config import Config
+    from .. import _native
+    from .._acache import AsyncSeqCache
+    from .._common import Stats
+    from ..backends import BackendFactory
+    from ..config import Config
 
 __all__ = ["open_acache", "open_cache"]
 
@@ -198,7 +198,7 @@ async def open_acache(config: Config) -> AsyncSeqCache:
 
     Raises the same errors as `open_cache`.
     """
-    from . import _foreign_async
+    from . import acache as _foreign_async
 
     return await _foreign_async.open_acache(config)
 

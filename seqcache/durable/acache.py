@@ -7,10 +7,11 @@ import os
 import time
 from functools import partial
 
-from . import _common, _connect, _native
-from ._acache import AsyncSeqCache, Connector
-from ._drive_async import AsyncDriver
-from ._durable_calls import (
+from .. import _common, _connect, _native
+from .._acache import AsyncSeqCache, Connector
+from .._future import CallFuture
+from ..errors import ClosedError, SeqCacheError, ServerError
+from .calls import (
     Desk,
     DurableOperations,
     all_numbers,
@@ -25,21 +26,20 @@ from ._durable_calls import (
     value_of,
     words_of,
 )
-from ._effects import Fcall, Replies, TimeUp
-from ._epoch import ProcessState
-from ._future import CallFuture
-from ._items import Item, verdicts
-from .errors import ClosedError, SeqCacheError, ServerError
+from .drive_async import AsyncDriver
+from .effects import Fcall, Replies, TimeUp
+from .epoch import ProcessState
+from .items import Item, verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from typing import Any, Self, TypeAlias
 
-    from ._common import Stats
-    from ._foreign_calls import Request
-    from .ceilings import CeilingStore
-    from .config import Config
+    from .._common import Stats
+    from ..ceilings import CeilingStore
+    from ..config import Config
+    from ..foreign.calls import Request
 
     Loop: TypeAlias = asyncio.AbstractEventLoop
 

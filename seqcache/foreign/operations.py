@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import operator
 
-from . import _native, _outcome
-from ._common import DEFAULT
-from ._foreign_calls import MOST, Request
-from .errors import SeqCacheError
+from .. import _native, _outcome
+from .._common import DEFAULT
+from ..errors import SeqCacheError
+from .calls import MOST, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Protocol
 
-    from ._common import UserId
-    from .config import Config
+    from .._common import UserId
+    from ..config import Config
 
     class Desk(Protocol):
         """What the operations need to know of a cache."""

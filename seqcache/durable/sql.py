@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from ._ceiling_rows import StoreStats, rolled_back, split_token
-from ._ceiling_tables import Tables, dialect_of, ensure_tables
-from .errors import CeilingError, ConfigError
+from ..errors import CeilingError, ConfigError
+from .rows import StoreStats, rolled_back, split_token
+from .tables import Tables, dialect_of, ensure_tables
 
 _T = TypeVar("_T")
 

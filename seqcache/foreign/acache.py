@@ -6,10 +6,12 @@ import asyncio
 import time
 import warnings
 
-from . import _common, _connect, _outcome
-from ._acache import AsyncSeqCache
-from ._common import DEFAULT
-from ._foreign import (
+from .. import _common, _connect, _outcome
+from .._acache import AsyncSeqCache
+from .._common import DEFAULT
+from .._glob import compile_glob
+from ..errors import ConnectError
+from .cache import (
     PAGE,
     Pages,
     ask_ping,
@@ -19,21 +21,19 @@ from ._foreign import (
     select,
     trouble,
 )
-from ._foreign_calls import Desk, Request, raise_from
-from ._foreign_carriers import Carrier, Looped, Threaded
-from ._foreign_operations import Operations
-from ._glob import compile_glob
-from .errors import ConnectError
+from .calls import Desk, Request, raise_from
+from .carriers import Carrier, Looped, Threaded
+from .operations import Operations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Any, Self
 
-    from . import _native
-    from ._common import Stats
-    from .backends import AsyncBackend, BackendFactory
-    from .config import Config
+    from .. import _native
+    from .._common import Stats
+    from ..backends import AsyncBackend, BackendFactory
+    from ..config import Config
 
 
 class AsyncForeignCache(Operations, AsyncSeqCache):
@@ -178,7 +178,7 @@ class AsyncPages:
 
 
 async def open_acache(config: Config) -> AsyncSeqCache:
-    """Open an asyncio cache; the errors are those of `_foreign.open_cache`.
+    """Open an asyncio cache; the errors are those of `foreign.cache.open_cache`.
 
     A factory that is a class with ``close`` runs in the backend's thread, any other
     one in the loop.

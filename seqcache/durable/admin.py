@@ -14,9 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ._ceiling_rows import CAP
-from ._ceiling_sql import Work
-from .ceilings import CeilingStore
+from ..ceilings import CeilingStore
+from .rows import CAP
+from .sql import Work
 
 BATCH = 500
 SECONDS = 30.0

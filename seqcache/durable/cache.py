@@ -6,10 +6,10 @@ import os
 import time
 import weakref
 
-from . import _common, _connect, _native, _outcome
-from ._cache import Connector, SeqCache
-from ._drive import BlockingDriver
-from ._durable_calls import (
+from .. import _common, _connect, _native, _outcome
+from .._cache import Connector, SeqCache
+from ..errors import CallTimeout, SeqCacheError, ServerError
+from .calls import (
     Desk,
     DurableOperations,
     all_numbers,
@@ -24,20 +24,20 @@ from ._durable_calls import (
     value_of,
     words_of,
 )
-from ._effects import Fcall, Replies, TimeUp
-from ._epoch import ProcessState
-from ._items import verdicts
-from .errors import CallTimeout, SeqCacheError, ServerError
+from .drive import BlockingDriver
+from .effects import Fcall, Replies, TimeUp
+from .epoch import ProcessState
+from .items import verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from typing import Any, Self
 
-    from ._common import Stats
-    from ._foreign_calls import Request
-    from .ceilings import CeilingStore
-    from .config import Config
+    from .._common import Stats
+    from ..ceilings import CeilingStore
+    from ..config import Config
+    from ..foreign.calls import Request
 
 __all__ = ["DurableCache", "open_cache"]
 

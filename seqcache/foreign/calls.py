@@ -12,9 +12,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import _common, _outcome
-from ._foreign_stats import Counters, Known
-from .errors import (
+from .. import _common, _outcome
+from ..errors import (
     CallTimeout,
     ClosedError,
     ConnectError,
@@ -22,15 +21,16 @@ from .errors import (
     ProtocolError,
     SeqCacheError,
 )
+from .stats import Counters, Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from . import _native
-    from ._common import Stats
-    from .config import Config
+    from .. import _native
+    from .._common import Stats
+    from ..config import Config
 
 MOST = 2**63 - 1
 

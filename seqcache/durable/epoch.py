@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ._effects import (
+from ..errors import CeilingError, SeqCacheError, ServerError
+from .effects import (
     Background,
     Fcall,
     Fcalls,
@@ -27,7 +28,6 @@ from ._effects import (
     Sql,
     Step,
 )
-from .errors import CeilingError, SeqCacheError, ServerError
 
 logger = logging.getLogger("seqcache")
 

@@ -1,4 +1,4 @@
-"""The blocking driver: runs the generators of `_durable` in the caller's thread."""
+"""The blocking driver: runs the generators of `machine` in the caller's thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from copy import copy
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ._durable import Durable, library_text
-from ._effects import (
+from .._workers import Workers
+from ..errors import SeqCacheError
+from .effects import (
     Background,
     Effect,
     Engine,
@@ -29,8 +30,7 @@ from ._effects import (
     Step,
     TimeUp,
 )
-from ._workers import Workers
-from .errors import SeqCacheError
+from .machine import Durable, library_text
 
 logger = logging.getLogger("seqcache")
 

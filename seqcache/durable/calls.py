@@ -1,7 +1,7 @@
 """What both faces of durable mode share: calls into items, outcomes into answers.
 
 A face turns the arguments into a `Request` (as caches of third parties' backends do,
-with the same checks); here it becomes the items of `_durable`, and what they ended
+with the same checks); here it becomes the items of `machine`, and what they ended
 with becomes the number or the error that the caller gets.
 """
 
@@ -12,17 +12,9 @@ import threading
 import time
 from dataclasses import asdict
 
-from . import _common, _outcome
-from ._common import DEFAULT, Stats
-from ._drive import boottime
-from ._durable import LIBRARY_NAME, Durable
-from ._effects import Fcall
-from ._epoch import ProcessState
-from ._foreign_calls import Request
-from ._foreign_operations import Operations, _first, check_amount
-from ._foreign_stats import Counters
-from ._items import GET, INCR, RAISE, Item
-from .errors import (
+from .. import _common, _outcome
+from .._common import DEFAULT, Stats
+from ..errors import (
     AuthError,
     CallTimeout,
     CeilingError,
@@ -34,16 +26,24 @@ from .errors import (
     ServerError,
     StartupError,
 )
+from ..foreign.calls import Request
+from ..foreign.operations import Operations, _first, check_amount
+from ..foreign.stats import Counters
+from .drive import boottime
+from .effects import Fcall
+from .epoch import ProcessState
+from .items import GET, INCR, RAISE, Item
+from .machine import LIBRARY_NAME, Durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from . import _native
-    from ._common import UserId
-    from .ceilings import CeilingStore
-    from .config import Config
+    from .. import _native
+    from .._common import UserId
+    from ..ceilings import CeilingStore
+    from ..config import Config
 
 #: Functions that count nothing: a lost answer of theirs is a time-out.
 _READS = frozenset({"seq_get", "seq_get_many", "seq_raise"})
@@ -71,7 +71,7 @@ def check_config(config: Config) -> None:
 
 def make_store(config: Config) -> CeilingStore:
     """Make the ceiling store; ConfigError if it cannot be one."""
-    from .ceilings import CeilingStore
+    from ..ceilings import CeilingStore
 
     leased = config.fence == "lease"
     return CeilingStore(

@@ -1,0 +1,1 @@
+"""Durable mode: no number twice, none back, whatever Redis loses (docs/durable.md)."""

@@ -1,0 +1,1 @@
+"""Caches over backends of third parties: both faces, the engine's manners."""

@@ -24,6 +24,7 @@ new_untracked(struct awaitable_state *state, PyObject *loop)
     memset(
         (char *)self + sizeof(PyObject), 0, sizeof(*self) - sizeof(PyObject));
     self->state = state;
+    Py_INCREF(state->module);
     self->loop = Py_NewRef(loop);
     return self;
 }
@@ -123,6 +124,9 @@ awaitable_traverse(PyObject *object, visitproc visit, void *arg)
     AwaitableObject *self = (AwaitableObject *)object;
 
     Py_VISIT(Py_TYPE(object));
+    if (self->state) {
+        Py_VISIT(self->state->module);
+    }
     Py_VISIT(self->loop);
     Py_VISIT(self->link);
     Py_VISIT(self->callback);
@@ -239,6 +243,7 @@ awaitable_dealloc(PyObject *object)
 {
     AwaitableObject *self = (AwaitableObject *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject *module = self->state ? self->state->module : NULL;
 
     /* The finalizer does nothing without the flag: save the call. */
     if (self->log_traceback && PyObject_CallFinalizerFromDealloc(object) < 0) {
@@ -251,6 +256,7 @@ awaitable_dealloc(PyObject *object)
     (void)awaitable_clear(object);
     free_or_keep(self);
     Py_DECREF(type);
+    Py_XDECREF(module);
 }
 
 /* The task must see the object once, then wait for it. */
@@ -356,6 +362,7 @@ static PyType_Spec awaitable_spec = {
 int
 awaitable_setup_type(PyObject *module, struct awaitable_state *state)
 {
+    state->module = module;
     state->type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &awaitable_spec, NULL);
     if (!state->type || PyModule_AddType(module, state->type) < 0 ||

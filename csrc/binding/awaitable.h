@@ -24,18 +24,19 @@ struct awaitable_hook; /* awaitable_plain.c */
 
 /* All owned here, NULL until awaitable_prepare unless said otherwise. */
 struct awaitable_state {
-    PyTypeObject *type;             /* from awaitable_setup_type on */
-    PyTypeObject *test_type;        /* from awaitable_setup_type on */
-    PyTypeObject *hook_type;        /* from awaitable_setup_type on */
-    bool ready;                     /* asyncio has been imported */
-    bool plain;                     /* hand out loop.create_future() instead */
-    PyTypeObject *task_type;        /* the C Task */
+    PyObject *module;        /* borrowed; each object of ours keeps it */
+    PyTypeObject *type;      /* from awaitable_setup_type on */
+    PyTypeObject *test_type; /* from awaitable_setup_type on */
+    PyTypeObject *hook_type; /* from awaitable_setup_type on */
+    bool ready;              /* asyncio has been imported */
+    bool plain;              /* hand out loop.create_future() instead */
+    PyTypeObject *task_type; /* the C Task */
     const PyMethodDef *task_wakeup; /* what it waits with; static, once seen */
     PyObject *done_future;          /* finished; handed to every wake-up */
     PyObject *stop_iteration;       /* reused while nobody else has it */
     PyObject *loop_getter;          /* returns the loop of ... */
     PyObject *loop_getter_ref;      /* ... this weak reference */
-    PyObject *cancelled_error; /* plain ones need it, too */
+    PyObject *cancelled_error;      /* plain ones need it, too */
     PyObject *invalid_state_error;
     PyObject *future_repr;
     PyObject *extract_stack;

@@ -17,7 +17,7 @@ enum awaitable_status {
    Pointers are owned unless said otherwise, and may be NULL. */
 typedef struct {
     PyObject_HEAD
-    struct awaitable_state *state; /* borrowed: the type keeps the module */
+    struct awaitable_state *state; /* of the module, which we keep, too */
     PyObject *loop;                /* NULL: __init__ was not called */
     PyObject *link;                /* until done */
     void *call;                    /* borrowed, opaque */

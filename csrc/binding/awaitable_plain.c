@@ -40,6 +40,7 @@ static int
 hook_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(((struct awaitable_hook *)object)->state->module);
     Py_VISIT(((struct awaitable_hook *)object)->link);
     return 0;
 }
@@ -58,11 +59,13 @@ static void
 hook_dealloc(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
+    PyObject *module = ((struct awaitable_hook *)object)->state->module;
 
     PyObject_GC_UnTrack(object);
     (void)hook_clear(object);
     type->tp_free(object);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 static int
@@ -137,6 +140,7 @@ make_hook(struct awaitable_state *state,
         return NULL;
     }
     self->state = state;
+    Py_INCREF(state->module);
     self->future = future;
     self->link = Py_XNewRef(link);
     self->call = call;

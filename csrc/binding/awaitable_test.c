@@ -39,6 +39,7 @@ test_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self = (AwaitableObject *)type->tp_alloc(type, 0);
     if (self) {
         self->state = state;
+        Py_INCREF(state->module);
     }
     return (PyObject *)self;
 }

@@ -142,6 +142,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!engine) {
         return NULL;
     }
+    engine->module = Py_NewRef(PyType_GetModule(type));
     engine->state = state;
     engine->where = Py_NewRef(where);
     engine->connect = none_to_null(connect);
@@ -161,6 +162,7 @@ static int
 engine_traverse(EngineObject *engine, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(engine));
+    Py_VISIT(engine->module);
     Py_VISIT(engine->connect);
     Py_VISIT(engine->where);
     Py_VISIT(engine->on_regress);
@@ -211,6 +213,7 @@ static void
 engine_dealloc(EngineObject *engine)
 {
     PyTypeObject *type = Py_TYPE(engine);
+    PyObject *module = engine->module;
 
     PyObject_GC_UnTrack(engine);
     if (engine->weakrefs) {
@@ -227,6 +230,7 @@ engine_dealloc(EngineObject *engine)
     seqc_store_unref(engine->store);
     type->tp_free(engine);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 /* ---- calls ---- */

@@ -11,7 +11,9 @@
 
 typedef struct EngineObject {
     PyObject_HEAD
-    struct module_state *state;   /* borrowed: the type keeps the module */
+    PyObject *module; /* owned, so that the state outlives us: a collection may
+                         take the type's own reference first */
+    struct module_state *state;   /* borrowed, of the module */
     PyObject *connect;            /* (seconds or None) -> descriptor; asyncio:
                                      a coroutine function of the same */
     PyObject *where;              /* str, for messages */

@@ -110,12 +110,18 @@ connect_link(EngineObject *engine,
 static int
 run_call(EngineObject *engine, struct seqc_call *call)
 {
-    struct seqc_group *group = pick_group(engine);
+    struct seqc_group *group;
     bool main_thread = is_main_thread();
     enum seqc_turn turn = SEQC_TURN_DONE;
     seqc_status status;
     int failed = 0;
 
+    if (!engine->group_count || !engine->connect) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the engine has no blocking links");
+        return -1;
+    }
+    group = pick_group(engine);
     Py_BEGIN_ALLOW_THREADS
     status = seqc_group_submit(group, call);
     if (!status) {

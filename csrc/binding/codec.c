@@ -222,6 +222,10 @@ codec_feed(PyObject *object, PyObject *argument)
     Py_buffer data;
     seqc_status status;
 
+    if (self->list) { /* from a finalizer, say, while replies are made */
+        PyErr_SetString(PyExc_RuntimeError, "feed() is under way");
+        return NULL;
+    }
     if (PyObject_GetBuffer(argument, &data, PyBUF_SIMPLE)) {
         return NULL;
     }

@@ -54,6 +54,11 @@ words_init(struct words *words, PyObject *sequence)
         return -1;
     }
     count = PyTuple_GET_SIZE(given);
+    if (!count) { /* the server would never answer it */
+        Py_DECREF(given);
+        PyErr_SetString(PyExc_ValueError, "a command has at least one word");
+        return -1;
+    }
     words->items = PyTuple_New(count);
     words->data = PyMem_New(const char *, (size_t)count + 1);
     words->lengths = PyMem_New(size_t, (size_t)count + 1);

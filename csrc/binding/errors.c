@@ -124,6 +124,18 @@ timeout_of(const struct seqc_call *call)
                               1e9);
 }
 
+/* What a server said, which need not be UTF-8 and may be cut; None for NULL.
+ * New reference. */
+static PyObject *
+said(const char *text)
+{
+    if (!text) {
+        Py_RETURN_NONE;
+    }
+    return PyUnicode_DecodeUTF8(
+        text, (Py_ssize_t)strlen(text), "backslashreplace");
+}
+
 /* The exception of a request that failed; a new reference. */
 static PyObject *
 make_error(EngineObject *engine, const struct seqc_request *request)
@@ -132,20 +144,21 @@ make_error(EngineObject *engine, const struct seqc_request *request)
     PyObject *function = outcome_function(engine->state, "make");
     PyObject *user_id = user_id_of(request);
     PyObject *timeout = timeout_of(call);
+    PyObject *text = said(request->error);
     PyObject *last = engine->last_error ? engine->last_error : Py_None;
     PyObject *error = NULL;
 
-    if (function && user_id && timeout) {
+    if (function && user_id && timeout && text) {
         error = PyObject_CallFunction(
             function,
-            "ssOOLOzsOO",
+            "ssOOLOOsOO",
             seqc_status_class((seqc_status)request->status),
             errors_method(call),
             engine->where,
             user_id,
             (long long)request->amount,
             executed_of(request),
-            request->error,
+            text,
             seqc_status_class((seqc_status)request->cause),
             last,
             timeout);
@@ -153,6 +166,7 @@ make_error(EngineObject *engine, const struct seqc_request *request)
     Py_XDECREF(function);
     Py_XDECREF(user_id);
     Py_XDECREF(timeout);
+    Py_XDECREF(text);
     return error;
 }
 
@@ -215,7 +229,7 @@ errors_tree(struct module_state *state, const struct seqc_value *value)
         return PyBytes_FromStringAndSize(value->text, (Py_ssize_t)value->len);
     case SEQC_VALUE_ERROR:
         return PyObject_CallFunction((PyObject *)state->reply_error_type,
-                                     "s#",
+                                     "y#",
                                      value->text,
                                      (Py_ssize_t)value->len);
     case SEQC_VALUE_ARRAY:
@@ -251,17 +265,24 @@ tell_regress(EngineObject *engine, const struct seqc_request *request)
     return answer ? 0 : -1;
 }
 
+/* In Python's integers: a server may answer any number. */
 static PyObject *
 range_of(int64_t last, int64_t count)
 {
     PyObject *range = NULL;
-    PyObject *start = PyLong_FromLongLong(last - count + 1);
-    PyObject *stop = PyLong_FromUnsignedLongLong((uint64_t)last + 1);
+    PyObject *end = PyLong_FromLongLong(last);
+    PyObject *back = PyLong_FromLongLong(count - 1);
+    PyObject *one = PyLong_FromLong(1);
+    PyObject *start = end && back ? PyNumber_Subtract(end, back) : NULL;
+    PyObject *stop = end && one ? PyNumber_Add(end, one) : NULL;
 
     if (start && stop) {
         range = PyObject_CallFunctionObjArgs(
             (PyObject *)&PyRange_Type, start, stop, NULL);
     }
+    Py_XDECREF(end);
+    Py_XDECREF(back);
+    Py_XDECREF(one);
     Py_XDECREF(start);
     Py_XDECREF(stop);
     return range;

@@ -125,6 +125,7 @@ client_scan_memory(PyObject *self, PyObject *argument)
     }
     seqc_buf_init(&page);
     if (seqc_store_page(client->engine->store, &cursor, &page, PAGE_KEYS)) {
+        seqc_buf_fini(&page);
         return PyErr_NoMemory();
     }
     list = PyList_New(0);

@@ -75,15 +75,22 @@ choose_heir(struct seqc_group *group)
     return heir ? seqc_call_ref(heir) : NULL;
 }
 
+/* A sleeper with a changed word does not go to sleep, either. */
 static void
-wake_heir(struct seqc_call *heir)
+rouse(struct seqc_call *call)
 {
     uint32_t wait = WORD_WAIT;
 
-    if (heir &&
-        atomic_compare_exchange_strong(&heir->word, &wait, WORD_LEAD)) {
-        seqc_unpark(&heir->word);
+    if (call &&
+        atomic_compare_exchange_strong(&call->word, &wait, WORD_LEAD)) {
+        seqc_unpark(&call->word);
     }
+}
+
+static void
+wake_heir(struct seqc_call *heir)
+{
+    rouse(heir);
     seqc_call_unref(heir);
 }
 
@@ -277,9 +284,7 @@ seqc_group_connected(struct seqc_group *group, int fd)
     if (seqc_wire_connect(&group->wire, fd)) {
         seqc_stats_add(&group->stats.reconnects, group->was_up);
         group->was_up = true;
-        if (group->leader) { /* it may be resting */
-            seqc_unpark(&group->leader->word);
-        }
+        rouse(group->leader); /* it may rest, or be about to */
     }
     pthread_mutex_unlock(&group->wire.mutex);
 }

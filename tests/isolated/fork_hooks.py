@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 hooks: list[Callable[[], object]] = []
@@ -85,5 +86,8 @@ def this_thread() -> None:
         kept.pop().close()
 
 
+# Forks beside threads, and a cache that is dropped, are what this is about.
+warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore", ResourceWarning)
 other_threads()
 this_thread()

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
 #include "binding/loop.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "binding/errors.h"
 #include "binding/loop_connect.h"
@@ -61,10 +57,51 @@ schedule_flush(LoopLinkObject *self)
     return 0;
 }
 
-PyObject *
-loop_submit_steal(LoopLinkObject *self,
+/* A pending awaitable for the call, which the timers have.  NULL with an
+ * exception; NULL without one: the link was closed under it. */
+static PyObject *
+new_awaitable(LoopLinkObject *self, struct seqc_call *call)
+{
+    struct awaitable_state *state = &self->engine->state->awaitable;
+    PyObject *awaitable;
+
+    if (loop_arm(self, call->deadline_ns) || schedule_flush(self)) {
+        return NULL;
+    }
+    awaitable = awaitable_new(
+        state, self->loop, (PyObject *)self, call, abandon_call);
+    if (awaitable && self->closed) {
+        awaitable_detach(state, awaitable);
+        Py_CLEAR(awaitable);
+    }
+    return awaitable;
+}
+
+/* What runs while a call is submitted, a finalizer say, may close the link:
+ * the next one takes the call. */
+static PyObject *
+submit_anew_steal(LoopLinkObject *self,
                   struct seqc_call *call,
                   bool is_default_timeout)
+{
+    LoopLinkObject *link = NULL;
+
+    if (self->engine->closed) {
+        (void)errors_closed(self->engine, "a call");
+    } else {
+        link = loop_link_of(self->engine, self->loop);
+    }
+    if (!link) {
+        seqc_call_unref(call);
+        return NULL;
+    }
+    return loop_submit_steal(link, call, is_default_timeout);
+}
+
+static PyObject *
+submit_steal(LoopLinkObject *self,
+             struct seqc_call *call,
+             bool is_default_timeout)
 {
     PyObject *awaitable;
 
@@ -72,16 +109,14 @@ loop_submit_steal(LoopLinkObject *self,
         seqc_call_unref(call);
         return PyErr_NoMemory();
     }
-    if (loop_arm(self, call->deadline_ns) || schedule_flush(self)) {
-        goto fail;
-    }
-    awaitable = awaitable_new(&self->engine->state->awaitable,
-                              self->loop,
-                              (PyObject *)self,
-                              call,
-                              abandon_call);
+    awaitable = new_awaitable(self, call);
     if (!awaitable) {
-        goto fail;
+        seqc_timers_remove(&self->timers, call);
+        if (!PyErr_Occurred()) {
+            return submit_anew_steal(self, call, is_default_timeout);
+        }
+        seqc_call_unref(call);
+        return NULL;
     }
     call->owner = Py_NewRef(awaitable);
     seqc_link_submit(&self->link, call);
@@ -90,10 +125,19 @@ loop_submit_steal(LoopLinkObject *self,
         Py_CLEAR(awaitable); /* the call is under way all the same */
     }
     return awaitable;
-fail:
-    seqc_timers_remove(&self->timers, call);
-    seqc_call_unref(call);
-    return NULL;
+}
+
+PyObject *
+loop_submit_steal(LoopLinkObject *self,
+                  struct seqc_call *call,
+                  bool is_default_timeout)
+{
+    PyObject *awaitable;
+
+    Py_INCREF(self); /* its holders may change their mind meanwhile */
+    awaitable = submit_steal(self, call, is_default_timeout);
+    Py_DECREF(self);
+    return awaitable;
 }
 
 /* ---- waking ---- */
@@ -215,129 +259,95 @@ loop_wake(LoopLinkObject *self, bool from_loop)
     return failed;
 }
 
-/* ---- the socket ---- */
+/* ---- the turn ---- */
 
-void
-loop_lose(LoopLinkObject *self, seqc_status cause, const char *why)
-{
-    loop_drop_socket(self);
-    seqc_backoff_lost(&self->backoff, &self->link, seqc_now_ns());
-    seqc_link_fail(&self->link, cause, why);
-}
-
-/* One recv; what came is fed. */
-void
-loop_receive(LoopLinkObject *self)
-{
-    struct seqc_loss loss;
-    seqc_status status;
-    ssize_t got;
-    int error;
-    int fd = self->fd;
-
-    Py_BEGIN_ALLOW_THREADS
-    got = recv(fd, self->input, SEQC_INPUT_BYTES, MSG_DONTWAIT);
-    error = errno;
-    Py_END_ALLOW_THREADS
-    if (self->fd != fd) {
-        return;
-    }
-    status = seqc_socket_received(
-        &self->link, self->input, got, error, seqc_now_ns(), &loss);
-    if (status && status != SEQC_PENDING) {
-        loop_lose(self, loss.cause, loss.why);
-    }
-}
-
-/* True: there is more to write and the socket takes it. */
-static bool
-send_some(LoopLinkObject *self)
-{
-    struct seqc_loss loss;
-    seqc_status status;
-    const char *data;
-    size_t len;
-    ssize_t sent;
-    int error;
-    int fd = self->fd;
-
-    if (seqc_link_output(&self->link, &data, &len)) {
-        loop_lose(self, SEQC_NOMEM, "out of memory");
-        return false;
-    }
-    if (!len) {
-        return false;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    sent = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    error = errno;
-    Py_END_ALLOW_THREADS
-    if (self->fd != fd) {
-        return false;
-    }
-    status =
-        seqc_socket_sent(&self->link, len, sent, error, seqc_now_ns(), &loss);
-    if (status == SEQC_PENDING) {
-        self->wants_write = true;
-    } else if (status) {
-        loop_lose(self, loss.cause, loss.why);
-    }
-    return !status;
-}
-
-/* Writes what is queued, or sees to it that there will be a connection. */
 static int
-flush(LoopLinkObject *self)
+arm_next(LoopLinkObject *self)
 {
-    bool wanted_write = self->wants_write;
+    int64_t next = seqc_link_next_ns(&self->link);
+    int64_t late = seqc_timers_earliest(&self->timers);
 
-    if (self->closed) {
+    return loop_arm(self, next < late ? next : late);
+}
+
+void
+loop_set_aside(LoopLinkObject *self)
+{
+    if (self->raised) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    } else {
+        self->raised = PyErr_GetRaisedException();
+    }
+}
+
+int
+loop_raise(LoopLinkObject *self)
+{
+    PyObject *raised = self->raised;
+
+    if (!raised) {
         return 0;
     }
-    if (self->link.up && !self->link.in_flight && self->link.unsent.head) {
-        loop_receive(self); /* the end of the connection, before it is written to */
-    }
-    self->wants_write = false;
-    while (self->link.up && send_some(self)) {
-    }
-    if (self->link.up && wanted_write != self->wants_write &&
-        loop_watch_writable(self)) {
-        return -1;
-    }
-    if (!self->link.up && self->link.unsent.head && loop_connect(self)) {
-        return -1;
-    }
-    return loop_arm(self, seqc_link_next_ns(&self->link));
+    self->raised = NULL;
+    PyErr_SetRaisedException(raised);
+    return -1;
 }
 
-/* The end of every callback: wake, then write what the woken issued.  If a
- * task let SystemExit through, the rest is done in the next turn. */
+bool
+loop_is_idle(const LoopLinkObject *self)
+{
+    return !self->link.sent.head && !self->link.unsent.head &&
+           seqc_delays_earliest(&self->link.delays) == SEQC_TIME_NEVER &&
+           !self->link.done_head && !self->ready_head;
+}
+
+/* Ends everything that the link has. */
+static void
+end_link(LoopLinkObject *self)
+{
+    struct seqc_call *call;
+
+    self->closed = true;
+    loop_stop_waiting(self);
+    seqc_link_close(&self->link);
+    loop_take_ready(self);
+    while ((call = pop_ready(self))) {
+        if (loop_settle(self, call, false)) {
+            loop_set_aside(self);
+        }
+        seqc_call_unref(call);
+    }
+}
+
+/* Wake, then write what the woken issued.  Whatever raises, a task that let
+ * SystemExit through or a Ctrl-C in between, all is done or in its turn
+ * again before that passes on. */
 int
 loop_finish_turn(LoopLinkObject *self, bool from_loop)
 {
-    PyObject *raised = NULL;
-    int failed;
+    bool again = false;
 
     self->in_reader = true;
-    failed = loop_wake(self, from_loop);
-    self->in_reader = false;
-    if (failed) {
-        raised = PyErr_GetRaisedException();
+    if (loop_wake(self, from_loop)) {
+        loop_set_aside(self);
     }
-    if (flush(self)) {
-        failed = -1;
+    self->in_reader = false;
+    if (loop_flush(self)) {
+        loop_set_aside(self);
+    }
+    self->heard_ns = 0;
+    if (arm_next(self)) {
+        loop_set_aside(self);
+        again = true; /* the flush arms it */
     }
     loop_take_ready(self); /* what a lost connection ended */
-    if (self->ready_head && schedule_flush(self)) {
-        failed = -1;
+    if ((self->ready_head || again) && schedule_flush(self)) {
+        loop_set_aside(self);
     }
-    if (raised) {
-        if (PyErr_Occurred()) {
-            PyErr_Clear();
-        }
-        PyErr_SetRaisedException(raised);
+    if (self->closing && !self->closed && loop_is_idle(self)) {
+        end_link(self);
     }
-    return failed;
+    return loop_raise(self);
 }
 
 /* ---- callbacks of the loop ---- */
@@ -354,7 +364,7 @@ loop_on_readable(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->closed) {
         loop_drop_socket(self);
-        Py_RETURN_NONE;
+        return loop_none_or_null(loop_raise(self));
     }
     if (self->fd >= 0) {
         loop_receive(self);
@@ -375,23 +385,11 @@ PyDoc_STRVAR(close_doc,
 static PyObject *
 loop_close(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
 {
-    int failed = 0;
-
     if (self->closed) {
         Py_RETURN_NONE;
     }
-    self->closed = true;
-    loop_stop_waiting(self);
-    seqc_link_close(&self->link);
-    loop_take_ready(self);
-    while (self->ready_head) {
-        struct seqc_call *call = pop_ready(self);
-        if (loop_settle(self, call, false)) {
-            failed = -1;
-        }
-        seqc_call_unref(call);
-    }
-    return loop_none_or_null(failed);
+    end_link(self);
+    return loop_none_or_null(loop_raise(self));
 }
 
 static PyMethodDef loop_methods[] = {

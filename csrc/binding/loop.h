@@ -33,13 +33,17 @@ typedef struct LoopLinkObject {
     PyObject *timer;        /* handle of the armed timer, or NULL */
     int64_t timer_ns;       /* when it fires */
     PyObject *connect_task; /* while connecting */
+    PyObject *raised;       /* passes on at the end of the turn, or NULL */
+    int64_t heard_ns;       /* bytes came in this turn; 0: none */
     char *input;            /* owned */
     int fd;                 /* owned; -1 without a connection */
     struct seqc_backoff backoff;
     bool in_reader; /* its end will flush */
     bool flush_scheduled;
     bool wants_write; /* a writer is registered */
+    bool is_connecting; /* a connect is under way, or being started */
     bool was_up;
+    bool closing; /* to be closed when the last call has ended */
     bool closed;
     bool is_debug; /* the loop was, when the link was made */
     PyObject *weakrefs;
@@ -56,6 +60,13 @@ LoopLinkObject *loop_link_of(EngineObject *engine, PyObject *loop);
 PyObject *loop_submit_steal(LoopLinkObject *self,
                             struct seqc_call *call,
                             bool is_default_timeout);
+
+/* Gives the link the connection `fd`, which it owns from here on. -1 with an
+ * exception. */
+int loop_adopt(LoopLinkObject *self, int fd);
+
+/* No call is under way. */
+bool loop_is_idle(const LoopLinkObject *self);
 
 /* The time for new calls: read once per batch inside the reader callback. */
 int64_t loop_now_ns(const LoopLinkObject *self);

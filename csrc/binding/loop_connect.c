@@ -48,59 +48,51 @@ loop_watch_writable(LoopLinkObject *self)
 
 /* ---- connecting ---- */
 
+static void
+cancel_connect(LoopLinkObject *self)
+{
+    if (self->connect_task && !loop_is_closed(self->loop) &&
+        loop_drop_result(
+            PyObject_CallMethod(self->connect_task, "cancel", NULL))) {
+        loop_set_aside(self);
+    }
+}
+
+/* Makes the task; its end is told to `_on_connected`. */
 static int
-start_connect(LoopLinkObject *self)
+start_task(LoopLinkObject *self)
 {
     PyObject *coroutine =
         PyObject_CallFunctionObjArgs(self->engine->connect, Py_None, NULL);
     PyObject *callback = NULL;
     int failed = -1;
 
-    if (!coroutine) {
-        return -1;
+    if (coroutine) {
+        self->connect_task =
+            PyObject_CallMethod(self->loop, "create_task", "O", coroutine);
+        Py_DECREF(coroutine);
     }
-    self->connect_task =
-        PyObject_CallMethod(self->loop, "create_task", "O", coroutine);
-    Py_DECREF(coroutine);
-    callback = PyObject_GetAttrString((PyObject *)self, "_on_connected");
-    if (self->connect_task && callback) {
+    if (self->connect_task) {
+        callback = PyObject_GetAttrString((PyObject *)self, "_on_connected");
+    }
+    if (callback) {
         failed = loop_drop_result(PyObject_CallMethod(
             self->connect_task, "add_done_callback", "O", callback));
-    }
-    Py_XDECREF(callback);
-    if (failed) {
-        Py_CLEAR(self->connect_task);
+        Py_DECREF(callback);
     }
     return failed;
 }
 
-int
-loop_connect(LoopLinkObject *self)
-{
-    if (self->connect_task || self->closed) {
-        return 0;
-    }
-    if (seqc_now_ns() < self->backoff.retry_ns) {
-        return loop_arm(self, self->backoff.retry_ns);
-    }
-    return start_connect(self);
-}
-
-/* The raised exception says why there is no connection.  -1: it is not about
- * the connection and stays raised. */
-static int
+/* The raised exception, an Exception, says why there is no connection. */
+static void
 take_refusal(LoopLinkObject *self)
 {
     seqc_status status = engine_take_connect_error(self->engine);
     PyObject *text;
     const char *why;
 
-    if (status == SEQC_OK && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        return -1;
-    }
     if (status == SEQC_OK) { /* unexpected: callers see it as the cause */
         Py_XSETREF(self->engine->last_error, PyErr_GetRaisedException());
-        status = SEQC_CONNECT;
     }
     seqc_backoff_failed(&self->backoff, seqc_now_ns());
     if (status == SEQC_AUTH) {
@@ -110,11 +102,48 @@ take_refusal(LoopLinkObject *self)
         seqc_link_refuse(&self->link, status, why ? why : "refused");
         Py_XDECREF(text);
     }
-    return 0;
 }
 
-static int
-take_connection(LoopLinkObject *self, int fd)
+/* As take_refusal; a Ctrl-C or the like that came in between passes on. */
+static void
+take_failure(LoopLinkObject *self)
+{
+    if (PyErr_ExceptionMatches(PyExc_Exception)) {
+        take_refusal(self);
+    } else {
+        loop_set_aside(self);
+        seqc_backoff_failed(&self->backoff, seqc_now_ns());
+    }
+}
+
+static void
+start_connect(LoopLinkObject *self)
+{
+    self->is_connecting = true; /* what runs here may come here */
+    if (start_task(self)) {
+        take_failure(self);
+        cancel_connect(self);
+        Py_CLEAR(self->connect_task);
+        self->is_connecting = false;
+    } else if (self->closed) {
+        cancel_connect(self);
+    }
+}
+
+int
+loop_connect(LoopLinkObject *self)
+{
+    if (self->is_connecting || self->closed) {
+        return 0;
+    }
+    if (seqc_now_ns() >= self->backoff.retry_ns) {
+        start_connect(self);
+    }
+    return self->is_connecting ? 0 : loop_arm(self, self->backoff.retry_ns);
+}
+
+int
+loop_adopt(LoopLinkObject *self, int fd)
 {
     if (self->closed || self->fd >= 0) {
         close(fd);
@@ -126,10 +155,16 @@ take_connection(LoopLinkObject *self, int fd)
         return -1;
     }
     self->fd = fd;
+    if (call_with_fd(self, "add_reader", "_on_readable")) {
+        PyObject *error = PyErr_GetRaisedException();
+        loop_lose(self, SEQC_CONNECT, "the loop does not watch the link");
+        PyErr_SetRaisedException(error);
+        return -1;
+    }
     self->backoff.retry_ns = 0;
     seqc_stats_add(&self->stats.reconnects, self->was_up);
     self->was_up = true;
-    return call_with_fd(self, "add_reader", "_on_readable");
+    return 0;
 }
 
 /* The connect task ended: with a descriptor, an exception, or cancelled (the
@@ -138,25 +173,24 @@ PyObject *
 loop_on_connected(LoopLinkObject *self, PyObject *task)
 {
     PyObject *answer = PyObject_CallMethod(task, "result", NULL);
-    int failed = 0;
     int fd;
 
     Py_CLEAR(self->connect_task);
+    self->is_connecting = false;
     if (answer) {
         fd = (int)PyLong_AsLong(answer);
         Py_DECREF(answer);
-        failed = fd == -1 && PyErr_Occurred() ? -1 : take_connection(self, fd);
+        if ((fd == -1 && PyErr_Occurred()) || loop_adopt(self, fd)) {
+            take_failure(self);
+        }
     } else if (PyErr_ExceptionMatches(
                    self->engine->state->awaitable.cancelled_error)) {
         PyErr_Clear();
         seqc_backoff_failed(&self->backoff, seqc_now_ns());
     } else {
-        failed = take_refusal(self);
+        take_refusal(self); /* what is no Exception the task let through */
     }
-    if (failed || loop_finish_turn(self, true)) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return loop_none_or_null(loop_finish_turn(self, true));
 }
 
 /* ---- the end ---- */
@@ -170,7 +204,7 @@ loop_drop_socket(LoopLinkObject *self)
     if (!loop_is_closed(self->loop) &&
         (call_with_fd(self, "remove_reader", NULL) ||
          call_with_fd(self, "remove_writer", NULL))) {
-        PyErr_WriteUnraisable((PyObject *)self);
+        loop_set_aside(self);
     }
     close(self->fd);
     self->fd = -1;
@@ -181,11 +215,7 @@ void
 loop_stop_waiting(LoopLinkObject *self)
 {
     loop_cancel_timer(self);
-    if (self->connect_task && !loop_is_closed(self->loop) &&
-        loop_drop_result(
-            PyObject_CallMethod(self->connect_task, "cancel", NULL))) {
-        PyErr_WriteUnraisable((PyObject *)self);
-    }
+    cancel_connect(self);
     loop_drop_socket(self);
 }
 
@@ -262,6 +292,7 @@ loop_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->on_flush);
     Py_VISIT(self->timer);
     Py_VISIT(self->connect_task);
+    Py_VISIT(self->raised);
     for (struct seqc_call *c = self->ready_head; c; c = c->next_done) {
         Py_VISIT((PyObject *)c->owner);
     }
@@ -284,6 +315,7 @@ loop_clear(PyObject *object)
     Py_CLEAR(self->on_flush);
     Py_CLEAR(self->timer);
     Py_CLEAR(self->connect_task);
+    Py_CLEAR(self->raised);
     return 0;
 }
 
@@ -347,6 +379,26 @@ new_link(EngineObject *engine, PyObject *loop)
     return self;
 }
 
+/* Takes the link out of the dict; -1 only if that fails.  Another thread may
+ * have been here first. */
+static int
+forget_loop(EngineObject *engine, PyObject *loop)
+{
+    PyObject *link = PyDict_GetItemWithError(engine->loops, loop);
+    int failed;
+
+    if (!link) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(link);
+    failed = PyDict_DelItem(engine->loops, loop);
+    if (!failed) { /* cuts link <-> awaitables of calls under way */
+        (void)loop_clear(link);
+    }
+    Py_DECREF(link);
+    return failed;
+}
+
 /* Links of loops that were closed since: their descriptors go with them. */
 static int
 forget_closed_loops(EngineObject *engine)
@@ -357,13 +409,7 @@ forget_closed_loops(EngineObject *engine)
     for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(keys); i++) {
         PyObject *loop = PyList_GET_ITEM(keys, i); // borrowed
         if (loop_is_closed(loop)) {
-            PyObject *link = PyDict_GetItemWithError(engine->loops, loop);
-            if (link) { /* cuts link <-> awaitables of calls under way */
-                Py_INCREF(link);
-                (void)loop_clear(link);
-                failed = PyDict_DelItem(engine->loops, loop);
-                Py_DECREF(link);
-            }
+            failed = forget_loop(engine, loop);
         }
     }
     Py_XDECREF(keys);

@@ -11,7 +11,8 @@
 /* -1 with an exception set; SEQC_TIME_NEVER: no timer. */
 int loop_arm(LoopLinkObject *self, int64_t at_ns);
 void loop_cancel_timer(LoopLinkObject *self);
-/* Ends the calls whose deadline is not after `now`. */
+/* Ends the calls whose deadline is not after `now`; what was answered by then
+ * is taken first. */
 void loop_expire(LoopLinkObject *self, int64_t now);
 PyObject *loop_on_timer(LoopLinkObject *self, PyObject *ignored);
 
@@ -47,15 +48,27 @@ void loop_dealloc(PyObject *self);
 int loop_traverse(PyObject *self, visitproc visit, void *arg);
 int loop_clear(PyObject *self);
 
+/* ---- loop_io.c ---- */
+
+/* The connection is lost. */
+void loop_lose(LoopLinkObject *self, seqc_status cause, const char *why);
+/* One recv; what came is fed. */
+void loop_receive(LoopLinkObject *self);
+/* Writes what is queued, or sees to it that there will be a connection.  -1
+ * with an exception set. */
+int loop_flush(LoopLinkObject *self);
+
 /* ---- loop.c ---- */
 
 /* Wakes finished calls. */
 int loop_wake(LoopLinkObject *self, bool from_loop);
 /* The end of every callback: wakes, and writes what the woken issued. */
 int loop_finish_turn(LoopLinkObject *self, bool from_loop);
-void loop_lose(LoopLinkObject *self, seqc_status cause, const char *why);
-/* One recv; what came is fed. */
-void loop_receive(LoopLinkObject *self);
+/* Keeps the raised exception until the end of the turn: the rest of the turn
+ * must be done first.  Of several the first passes on, the others are shown. */
+void loop_set_aside(LoopLinkObject *self);
+/* -1 with the exception that was set aside, if there is one. */
+int loop_raise(LoopLinkObject *self);
 /* Moves the calls that the link has finished to those to be woken. */
 void loop_take_ready(LoopLinkObject *self);
 /* Ends a call that is done or abandoned, with its awaitable. */

@@ -12,6 +12,15 @@ loop_now_ns(const LoopLinkObject *self)
 
 /* ---- the timer ---- */
 
+static void
+cancel_handle_steal(LoopLinkObject *self, PyObject *handle)
+{
+    if (loop_drop_result(PyObject_CallMethod(handle, "cancel", NULL))) {
+        loop_set_aside(self);
+    }
+    Py_DECREF(handle);
+}
+
 void
 loop_cancel_timer(LoopLinkObject *self)
 {
@@ -19,37 +28,56 @@ loop_cancel_timer(LoopLinkObject *self)
 
     self->timer = NULL;
     if (timer) {
-        if (loop_drop_result(PyObject_CallMethod(timer, "cancel", NULL))) {
-            PyErr_WriteUnraisable((PyObject *)self);
-        }
-        Py_DECREF(timer);
+        cancel_handle_steal(self, timer);
     }
 }
 
+/* New reference, NULL with an exception. */
+static PyObject *
+start_timer(LoopLinkObject *self, int64_t at_ns)
+{
+    PyObject *callback = PyObject_GetAttrString((PyObject *)self, "_on_timer");
+    int64_t left = at_ns - seqc_now_ns();
+    PyObject *timer = NULL;
+
+    if (callback) {
+        timer = PyObject_CallMethod(self->loop,
+                                    "call_later",
+                                    "dO",
+                                    left > 0 ? (double)left / 1e9 : 0.0,
+                                    callback);
+        Py_DECREF(callback);
+    }
+    return timer;
+}
+
+static bool
+is_armed(const LoopLinkObject *self, int64_t at_ns)
+{
+    return self->closed || (self->timer && self->timer_ns <= at_ns);
+}
+
+/* The old timer goes when the new one is there: a failure loses none. */
 int
 loop_arm(LoopLinkObject *self, int64_t at_ns)
 {
-    int64_t left;
-    PyObject *callback;
+    PyObject *timer;
 
-    if (at_ns == SEQC_TIME_NEVER || self->closed ||
-        (self->timer && self->timer_ns <= at_ns)) {
+    if (at_ns == SEQC_TIME_NEVER || is_armed(self, at_ns)) {
+        return 0;
+    }
+    timer = start_timer(self, at_ns);
+    if (!timer) {
+        return -1;
+    }
+    if (is_armed(self, at_ns)) { /* by what ran meanwhile */
+        cancel_handle_steal(self, timer);
         return 0;
     }
     loop_cancel_timer(self);
-    callback = PyObject_GetAttrString((PyObject *)self, "_on_timer");
-    if (!callback) {
-        return -1;
-    }
-    left = at_ns - seqc_now_ns();
+    self->timer = timer;
     self->timer_ns = at_ns;
-    self->timer = PyObject_CallMethod(self->loop,
-                                      "call_later",
-                                      "dO",
-                                      left > 0 ? (double)left / 1e9 : 0.0,
-                                      callback);
-    Py_DECREF(callback);
-    return self->timer ? 0 : -1;
+    return 0;
 }
 
 /* ---- late calls ---- */
@@ -59,12 +87,16 @@ loop_expire(LoopLinkObject *self, int64_t now)
 {
     struct seqc_call *call;
 
+    if (self->fd >= 0) {
+        loop_receive(self); /* an answer that is there was in time */
+        loop_take_ready(self);
+    }
     while ((call = seqc_timers_expired(&self->timers, now))) {
         seqc_call_ref(call);
         seqc_link_abandon(
             &self->link, call, seqc_link_late_status(&self->link));
         if (loop_settle(self, call, false)) {
-            PyErr_WriteUnraisable((PyObject *)self);
+            loop_set_aside(self);
         }
         seqc_call_unref(call);
     }
@@ -79,18 +111,10 @@ loop_on_timer(LoopLinkObject *self, PyObject *Py_UNUSED(ignored))
     if (self->closed) {
         Py_RETURN_NONE;
     }
-    if (self->fd >= 0) {
-        loop_receive(self); /* an answer that is there was in time */
-        loop_take_ready(self);
-    }
     loop_expire(self, now);
     seqc_link_tick(&self->link, now);
     if (seqc_link_is_dead(&self->link, now)) {
         loop_lose(self, SEQC_TIMEOUT, "the link was silent for too long");
     }
-    if (loop_finish_turn(self, true)) {
-        return NULL;
-    }
-    return loop_none_or_null(
-        loop_arm(self, seqc_timers_earliest(&self->timers)));
+    return loop_none_or_null(loop_finish_turn(self, true));
 }

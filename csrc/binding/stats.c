@@ -155,8 +155,18 @@ const char engine_take_links_doc[] =
 PyObject *
 engine_take_links(EngineObject *engine, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *links = PyDict_Values(engine->loops);
+    PyObject *links = PyList_New(0);
+    PyObject *loop;
+    PyObject *link;
+    Py_ssize_t at = 0;
 
+    /* A link that is closed, in a forked child say, has nothing to do in its
+     * loop, which may be the parent's. */
+    while (links && PyDict_Next(engine->loops, &at, &loop, &link)) {
+        if (!((LoopLinkObject *)link)->closed && PyList_Append(links, link)) {
+            Py_CLEAR(links);
+        }
+    }
     if (links) {
         engine->closed = true;
         PyDict_Clear(engine->loops);
@@ -167,7 +177,7 @@ engine_take_links(EngineObject *engine, PyObject *Py_UNUSED(ignored))
 const char engine_let_go_doc[] =
     "let_go($self, /)\n--\n\n"
     "For a finalizer, which must not touch a loop: idle links are shut down, "
-    "their\nloops notice and drop them.";
+    "their\nloops notice and drop them. Others end with their last call.";
 
 PyObject *
 engine_let_go(EngineObject *engine, PyObject *Py_UNUSED(ignored))
@@ -178,13 +188,12 @@ engine_let_go(EngineObject *engine, PyObject *Py_UNUSED(ignored))
 
     while (PyDict_Next(engine->loops, &at, &loop, &object)) {
         LoopLinkObject *self = (LoopLinkObject *)object;
-        bool idle =
-            !self->link.sent.head && !self->link.unsent.head &&
-            seqc_delays_earliest(&self->link.delays) == SEQC_TIME_NEVER &&
-            !self->ready_head;
-        if (idle && self->fd >= 0) {
+        self->closing = true;
+        if (loop_is_idle(self) && !self->is_connecting) {
             self->closed = true;
-            shutdown(self->fd, SHUT_RDWR);
+            if (self->fd >= 0) {
+                shutdown(self->fd, SHUT_RDWR);
+            }
         }
     }
     Py_RETURN_NONE;

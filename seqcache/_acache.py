@@ -256,11 +256,11 @@ class AsyncSeqCache(_native.AsyncClient):
 
 
 class Connector:
-    """Makes the connections of an engine; the first one is the factory's own."""
+    """Makes the connections of an engine; `first` is the factory's own, if any."""
 
-    def __init__(self, config: Config, first: socket.socket) -> None:
+    def __init__(self, config: Config, first: socket.socket | None) -> None:
         self._config = config
-        self._first: socket.socket | None = first
+        self._first = first
         self._pid = os.getpid()
 
     async def __call__(self, seconds: float | None) -> int:
@@ -327,9 +327,14 @@ async def _open(
         return await open_acache(made)
     from . import _connect
 
-    connector = Connector(made, await _connect.startup_asyncio(made))
+    first = await _connect.startup_asyncio(made)
+    connector = Connector(made, None)
     engine = _common.open_engine(made, connector, 0)
-    return AsyncSeqCache(engine, made.key_prefix, made, connector=connector, view=False)
+    cache = AsyncSeqCache(
+        engine, made.key_prefix, made, connector=connector, view=False
+    )
+    cache._adopt(first.detach())
+    return cache
 
 
 def acache(

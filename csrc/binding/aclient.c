@@ -2,6 +2,8 @@
 /* The asyncio client: every method returns an awaitable that is under way. */
 #include "binding/aclient.h"
 
+#include <unistd.h>
+
 #include "binding/loop.h"
 #include "core/park.h"
 
@@ -109,6 +111,10 @@ aclient_run(PyObject *self,
     if (!call) {
         return NULL;
     }
+    if (client->closed || engine->closed) { /* by an iterator of the user's */
+        seqc_call_unref(call);
+        return errors_closed(engine, operation->spec.method);
+    }
     if (engine->store || !call->count) {
         engine_prepare_call(
             engine, call, (uint8_t)operation->shape, timeout_ns, 0);
@@ -125,6 +131,35 @@ aclient_run(PyObject *self,
                         timeout_ns,
                         loop_now_ns(link));
     return loop_submit_steal(link, call, timeout_ns == engine->timeout_ns);
+}
+
+PyDoc_STRVAR(adopt_doc,
+             "_adopt($self, descriptor, /)\n--\n\n"
+             "Gives the link of the running loop the connection that the "
+             "factory made.");
+
+static PyObject *
+aclient_adopt(PyObject *self, PyObject *argument)
+{
+    ClientObject *client = (ClientObject *)self;
+    int fd = (int)PyLong_AsLong(argument);
+    PyObject *loop;
+    LoopLinkObject *link;
+    int failed;
+
+    if (fd == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    loop = running_loop(client, "_adopt");
+    link = loop ? link_of(client, loop) : NULL;
+    if (!link) {
+        close(fd);
+        return NULL;
+    }
+    Py_INCREF(link);
+    failed = loop_adopt(link, fd);
+    Py_DECREF(link);
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 #define ACLIENT_METHOD(name, index)                                           \
@@ -165,6 +200,7 @@ static PyMethodDef aclient_methods[] = {
     METHOD("_raise_batch", aclient_raise_batch, operation_raise_batch_doc),
     METHOD("_execute", aclient_execute, operation_execute_doc),
     METHOD("_execute_once", aclient_execute_once, operation_execute_once_doc),
+    {"_adopt", aclient_adopt, METH_O, adopt_doc},
     {"_scan_memory", client_scan_memory, METH_O, operation_scan_memory_doc},
     {0},
 };

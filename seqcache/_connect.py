@@ -15,6 +15,8 @@ import time
 
 from . import _credentials
 from ._handshake import Talk
+from ._lookup import addresses as _addresses
+from ._lookup import addresses_asyncio as _addresses_asyncio
 from .errors import ConnectError, StartupError
 
 TYPE_CHECKING = False
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._handshake import Codec, Hello
+    from ._lookup import Address
     from .config import Config
 
     OnHello = Callable[[Hello], object] | None
     Stop = Callable[[], bool] | None
-    Address = tuple[Any, Any, int, Any]  # family, type, protocol, address
 
 _FOREVER = 1e6  # seconds; what every system call takes
 _SLICE_S = 0.05  # how long a wait goes on without looking at `stop`
@@ -55,8 +57,8 @@ def open_blocking(
 ) -> socket.socket:
     """Connect and shake hands; return the socket, set to non-blocking.
 
-    The lookup of a host name and the ``credentials`` callable cannot be interrupted
-    and may outlast the deadline; Ctrl-C ends everything else at once.
+    The ``credentials`` callable cannot be interrupted and may outlast the deadline;
+    Ctrl-C ends everything else at once.
 
     Parameters
     ----------
@@ -213,12 +215,28 @@ def _wait(sock: socket.socket, events: int, end: float, stop: Stop) -> None:
     poll.register(sock, events)
     while True:
         left = _left(end)
-        if stop is not None and stop():
-            raise ConnectError("the cache was closed while it connected")
+        _heed(stop)
         if poll.poll(max(0.0, min(left, _SLICE_S)) * 1000):
             return
         if left <= 0:
             raise TimeoutError("timed out")
+
+
+def _heed(stop: Stop) -> None:
+    if stop is not None and stop():
+        raise ConnectError("the cache was closed while it connected")
+
+
+def _pauses(config: Config, end: float, stop: Stop) -> Callable[[], float]:
+    """Return what tells how long to wait for a name, or raises when that is over."""
+
+    def pause() -> float:
+        _heed(stop)
+        if (left := _left(end)) <= 0:
+            raise _late(config, "the name lookup")
+        return min(left, _SLICE_S)
+
+    return pause
 
 
 def _reach(sock: socket.socket, address: Any, share: float, stop: Stop) -> None:
@@ -237,8 +255,10 @@ def _dial(config: Config, end: float, stop: Stop) -> socket.socket:
     """Try each address of the host until one accepts."""
     error: OSError = TimeoutError("timed out")
     try:
-        addresses = _addresses(config)
+        addresses = _addresses(config.location, _pauses(config, end, stop))
     except OSError as failed:
+        if isinstance(failed, ConnectError):
+            raise
         raise _unreachable(config, failed) from failed
     for (family, kind, proto, address), share in _shares(addresses, end):
         sock: socket.socket | None = None
@@ -261,7 +281,7 @@ async def _dial_asyncio(config: Config, loop: Any, end: float) -> socket.socket:
 
     error: OSError = TimeoutError("timed out")
     try:
-        addresses = await _addresses_asyncio(config, loop)
+        addresses = await _addresses_asyncio(config.location, loop)
     except OSError as failed:
         raise _unreachable(config, failed) from failed
     for (family, kind, proto, address), share in _shares(addresses, end):
@@ -281,28 +301,6 @@ async def _dial_asyncio(config: Config, loop: Any, end: float) -> socket.socket:
                 sock.close()
             raise
     raise _unreachable(config, error) from error
-
-
-def _addresses(config: Config) -> list[Address]:
-    where = config.location
-    if where.kind == "unix":
-        return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, where.path)]
-    try:
-        found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a label that no host name can have
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
-    return [(family, kind, proto, at) for family, kind, proto, _, at in found]
-
-
-async def _addresses_asyncio(config: Config, loop: Any) -> list[Address]:
-    where = config.location
-    if where.kind == "unix":
-        return _addresses(config)
-    try:
-        found = await loop.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
-    return [(family, kind, proto, at) for family, kind, proto, _, at in found]
 
 
 def _shares(addresses: list[Address], end: float) -> Iterator[tuple[Address, float]]:

@@ -13,7 +13,8 @@ PATH = seqcache._native.__file__
 
 def one_round() -> None:
     spec = importlib.util.spec_from_file_location("seqcache._native", PATH)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     here, there = socket.socketpair()

@@ -9,7 +9,8 @@
 
 #include "core/alloc.h"
 
-#define WAYS     8 /* entries of a set; two cache lines */
+#define WAYS     8 /* entries of a set: two cache lines, aligned */
+#define LINE     64
 #define SETS_MIN 8
 
 /* Both halves of the 128-bit product, combined: each bit of either side
@@ -119,8 +120,8 @@ struct regress_set {
 
 /* One block behind one pointer: a growing table is never half there. */
 struct regress_table {
-    size_t set_count; /* a power of two */
-    struct regress_set sets[];
+    size_t set_count;         /* a power of two */
+    struct regress_set *sets; /* behind this struct, at a line's start */
 };
 
 struct seqc_regress {
@@ -135,11 +136,15 @@ struct seqc_regress {
 static struct regress_table *
 make_table(size_t set_count)
 {
-    struct regress_table *table =
-        seqc_calloc(1, sizeof *table + set_count * sizeof(struct regress_set));
+    size_t size = sizeof(struct regress_table) + LINE +
+                  set_count * sizeof(struct regress_set);
+    struct regress_table *table = seqc_calloc(1, size);
 
     if (table) {
+        uintptr_t start = (uintptr_t)(table + 1);
+        char *line = (char *)(table + 1) + (LINE - start % LINE) % LINE;
         table->set_count = set_count;
+        table->sets = (struct regress_set *)(void *)line;
     }
     return table;
 }

@@ -154,9 +154,9 @@ def bulk(
     first = failed[0]
     whole = len(failed) == len(results)
     # A read counts nothing, whatever became of it.
-    unsent = all(isinstance(e, SeqCacheError) and e.executed is False for e in failed)
+    unsent = all(getattr(error, "executed", None) is False for error in failed)
     nothing = method == "get_seqs" or (whole and unsent)
-    if whole and nothing and len(set(map(_kind, failed))) == 1:
+    if whole and nothing and all(_same(first, error) for error in failed):
         return first
     return BulkError(
         f"{method} at {where}: {len(failed)} of {len(results)} ids failed, "
@@ -166,8 +166,9 @@ def bulk(
     )
 
 
-def _kind(error: BaseException) -> tuple[type[BaseException], str | None]:
-    return type(error), getattr(error, "code", None)
+def _same(error: BaseException, other: BaseException) -> bool:
+    code = getattr(error, "code", None)
+    return type(error) is type(other) and code == getattr(other, "code", None)
 
 
 def closed(method: str, where: str) -> ClosedError:

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "binding/errors_bulk.h"
 #include "core/reply.h"
 
 /* ---- sentences: seqcache/_outcome.py ---- */
@@ -80,9 +81,8 @@ errors_method(const struct seqc_call *call)
     return "call";
 }
 
-/* The id behind a key: str, or bytes where that is not UTF-8. */
-static PyObject *
-user_id_of(const struct seqc_request *request)
+PyObject *
+errors_id_of(const struct seqc_request *request)
 {
     const char *id = request->key + request->call->prefix_len;
     Py_ssize_t len = (Py_ssize_t)request->key_len - request->call->prefix_len;
@@ -136,13 +136,12 @@ said(const char *text)
         text, (Py_ssize_t)strlen(text), "backslashreplace");
 }
 
-/* The exception of a request that failed; a new reference. */
-static PyObject *
-make_error(EngineObject *engine, const struct seqc_request *request)
+PyObject *
+errors_make(EngineObject *engine, const struct seqc_request *request)
 {
     struct seqc_call *call = request->call;
     PyObject *function = outcome_function(engine->state, "make");
-    PyObject *user_id = user_id_of(request);
+    PyObject *user_id = errors_id_of(request);
     PyObject *timeout = timeout_of(call);
     PyObject *text = said(request->error);
     PyObject *last = engine->last_error ? engine->last_error : Py_None;
@@ -251,7 +250,7 @@ tell_regress(EngineObject *engine, const struct seqc_request *request)
     if (!engine->on_regress) {
         return 0;
     }
-    user_id = user_id_of(request);
+    user_id = errors_id_of(request);
     if (user_id) {
         answer = PyObject_CallFunction(engine->on_regress,
                                        "sOLL",
@@ -290,10 +289,12 @@ range_of(int64_t last, int64_t count)
 
 /* Of a request that went well, or its exception as an object. */
 static PyObject *
-element_result(EngineObject *engine, const struct seqc_request *request)
+element_result(EngineObject *engine,
+               const struct seqc_request *request,
+               struct errors_pattern *pattern)
 {
     if (request->status) {
-        return make_error(engine, request);
+        return errors_like(engine, request, pattern);
     }
     if (request->regressed && tell_regress(engine, request)) {
         return PyErr_ExceptionMatches(PyExc_Exception)
@@ -310,7 +311,7 @@ single_result(EngineObject *engine, struct seqc_call *call)
     PyObject *error;
 
     if (request->status) {
-        error = make_error(engine, request);
+        error = errors_make(engine, request);
         if (error) {
             PyErr_SetObject((PyObject *)Py_TYPE(error), error);
             Py_DECREF(error);
@@ -343,10 +344,11 @@ static PyObject *
 bulk_result(EngineObject *engine, struct seqc_call *call)
 {
     PyObject *list = PyList_New((Py_ssize_t)call->count);
+    struct errors_pattern pattern = {0};
     bool failed = false;
 
     for (uint32_t i = 0; list && i < call->count; i++) {
-        PyObject *item = element_result(engine, &call->requests[i]);
+        PyObject *item = element_result(engine, &call->requests[i], &pattern);
         if (!item) {
             Py_CLEAR(list);
             break;
@@ -354,6 +356,7 @@ bulk_result(EngineObject *engine, struct seqc_call *call)
         failed = failed || !PyLong_CheckExact(item);
         PyList_SET_ITEM(list, (Py_ssize_t)i, item);
     }
+    errors_pattern_fini(&pattern);
     if (list && failed) {
         raise_outcome(
             engine->state,

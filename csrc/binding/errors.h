@@ -30,6 +30,14 @@ PyObject *errors_result(EngineObject *engine, struct seqc_call *call);
  * number is then in `out_value`. */
 bool errors_is_plain_int(const struct seqc_call *call, int64_t *out_value);
 
+/* The exception of a request that failed, not raised.  New reference. */
+PyObject *errors_make(EngineObject *engine,
+                      const struct seqc_request *request);
+
+/* The id behind a key: str, or bytes where that is not UTF-8; None of a
+ * command.  New reference. */
+PyObject *errors_id_of(const struct seqc_request *request);
+
 /* Each sets an exception and returns NULL. */
 void *errors_closed(EngineObject *engine, const char *method);
 void *errors_user_id(struct module_state *state, const char *message);

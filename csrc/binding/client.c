@@ -153,10 +153,10 @@ run_call(EngineObject *engine, struct seqc_call *call)
 static int
 run_stepping_out(EngineObject *engine, struct seqc_call *call)
 {
-    bool out = engine_step_out(engine);
+    bool out = engine_fork_step_out(engine);
     int failed = run_call(engine, call);
 
-    engine_step_in(engine, out);
+    engine_fork_step_in(engine, out);
     return failed;
 }
 

@@ -64,8 +64,8 @@ seqc_status engine_take_connect_error(EngineObject *engine);
  * between.  Hooks of others run while a thread forks with all groups locked:
  * if it is this very thread, the locks are lifted for the while.  The answer
  * of the first is for the second. */
-bool engine_step_out(EngineObject *engine);
-void engine_step_in(EngineObject *engine, bool stepped_out);
+bool engine_fork_step_out(EngineObject *engine);
+void engine_fork_step_in(EngineObject *engine, bool stepped_out);
 
 /* Around fork, for all engines of the module. */
 void engine_before_fork(struct module_state *state);

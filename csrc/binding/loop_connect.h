@@ -65,7 +65,8 @@ int loop_wake(LoopLinkObject *self, bool from_loop);
 /* The end of every callback: wakes, and writes what the woken issued. */
 int loop_finish_turn(LoopLinkObject *self, bool from_loop);
 /* Keeps the raised exception until the end of the turn: the rest of the turn
- * must be done first.  Of several the first passes on, the others are shown. */
+ * must be done first.  Of several the first passes on, the others are shown.
+ */
 void loop_set_aside(LoopLinkObject *self);
 /* -1 with the exception that was set aside, if there is one. */
 int loop_raise(LoopLinkObject *self);

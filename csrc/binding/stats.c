@@ -83,7 +83,7 @@ add_links(EngineObject *engine, struct totals *totals)
     Py_ssize_t at = 0;
     bool out;
 
-    out = engine_step_out(engine);
+    out = engine_fork_step_out(engine);
     Py_BEGIN_ALLOW_THREADS
     for (size_t i = 0; i < engine->group_count; i++) {
         struct seqc_group *group = engine->groups[i];
@@ -92,7 +92,7 @@ add_links(EngineObject *engine, struct totals *totals)
         totals->links += seqc_group_is_up(group);
     }
     Py_END_ALLOW_THREADS
-    engine_step_in(engine, out);
+    engine_fork_step_in(engine, out);
     while (PyDict_Next(engine->loops, &at, &loop, &object)) {
         LoopLinkObject *link = (LoopLinkObject *)object;
         seqc_stats_merge(&totals->stats, &link->stats);

@@ -1,0 +1,45 @@
+"""Fixtures: the faces of durable mode, each over a private server and store."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import make_face
+
+from fakes.proxy import Proxy
+
+STEP = 50
+CAP = 2**53 - 1
+
+
+@pytest.fixture(params=["sync-tcp", "async-tcp", "async-uvloop"])
+def anyface(request):
+    face = make_face(request.param, "redis://127.0.0.1:1/0")
+    yield face
+    face.close()
+
+
+@pytest.fixture
+def face(anyface, durable_server, url):
+    """A face that opens durable caches at the shared server."""
+    anyface.url = durable_server.url
+    plain = anyface.open
+
+    def opened(config=None, **options):
+        return plain(config, **({"ceilings": url, "step": STEP} | options))
+
+    anyface.open_plain = plain
+    anyface.open = opened
+    return anyface
+
+
+@pytest.fixture
+def cache(face):
+    return face.open()
+
+
+def lossy(face, server, **options):
+    """A durable cache behind a proxy; warm, so that one FCALL counts."""
+    proxy = Proxy(server.address)
+    cache = face.open(proxy.url, **options)
+    cache.increase_seqs(["alice", "bob"])
+    return proxy, cache

@@ -137,7 +137,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "store must be a Store or None");
         return NULL;
     }
-    if (store == Py_None && !PyCallable_Check(connect)) {
+    if ((connections || connect != Py_None) && !PyCallable_Check(connect)) {
         PyErr_SetString(PyExc_TypeError, "connect must be callable");
         return NULL;
     }

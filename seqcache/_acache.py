@@ -37,11 +37,12 @@ class AsyncSeqCache(_native.AsyncClient):
     ``asyncio.wait`` wrap it in a task). There is one link for each event loop.
     """
 
-    __slots__ = ("_config", "_connector", "_is_view")
+    __slots__ = ("_config", "_connector", "_is_view", "_parent")
 
     _config: Config
     _connector: Connector | None
     _is_view: bool
+    _parent: Self  # of a view: keeps the cache open
 
     def __init__(
         self,
@@ -169,9 +170,11 @@ class AsyncSeqCache(_native.AsyncClient):
         Closing a view closes the view alone; closing the cache closes all views.
         """
         config = self._config.replace(prefix=prefix)
-        return type(self)(
+        view = type(self)(
             self._engine, config.key_prefix, config, connector=None, view=True
         )
+        view._parent = self
+        return view
 
     def ping(
         self,

@@ -26,11 +26,12 @@ class SeqCache(_native.Client):
     waits. ``timeout=`` of a call goes before the cache's own, in seconds.
     """
 
-    __slots__ = ("_config", "_connector", "_is_view")
+    __slots__ = ("_config", "_connector", "_is_view", "_parent")
 
     _config: Config
     _connector: Connector | None
     _is_view: bool
+    _parent: Self  # of a view: keeps the cache open
 
     def __init__(
         self, engine: _native.Engine, prefix: bytes, config: Config, *, view: bool
@@ -147,7 +148,9 @@ class SeqCache(_native.Client):
         Closing a view closes the view alone; closing the cache closes all views.
         """
         config = self._config.replace(prefix=prefix)
-        return type(self)(self._engine, config.key_prefix, config, view=True)
+        view = type(self)(self._engine, config.key_prefix, config, view=True)
+        view._parent = self
+        return view
 
     def ping(self, *, timeout: float | None = DEFAULT) -> float:
         """Make one round trip; return how many seconds it took."""

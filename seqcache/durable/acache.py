@@ -337,7 +337,7 @@ class AsyncDurableCache(DurableOperations, AsyncSeqCache):
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same connections and store."""
         config = self._config.replace(prefix=prefix)
-        return type(self)(
+        view = type(self)(
             self._engine,
             config.key_prefix,
             config,
@@ -345,6 +345,8 @@ class AsyncDurableCache(DurableOperations, AsyncSeqCache):
             view=True,
             works=self._works,
         )
+        view._parent = self
+        return view
 
     def stats(self) -> Stats:
         """Return the counters of the cache, its views and its store included."""

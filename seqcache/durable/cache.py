@@ -204,9 +204,11 @@ class DurableCache(DurableOperations, SeqCache):
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same connection and store."""
         config = self._config.replace(prefix=prefix)
-        return type(self)(
+        view = type(self)(
             self._engine, config.key_prefix, config, view=True, works=self._works
         )
+        view._parent = self
+        return view
 
     def stats(self) -> Stats:
         """Return the counters of the cache, its views and its store included."""

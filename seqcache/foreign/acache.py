@@ -101,9 +101,11 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same backend."""
         config = self._config.replace(prefix=prefix)
-        return type(self)(
+        view = type(self)(
             self._engine, config.key_prefix, config, view=True, carrier=self._carrier
         )
+        view._parent = self
+        return view
 
     def ping(
         self,

@@ -90,7 +90,7 @@ class ForeignCache(Operations, SeqCache):
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same backend."""
         config = self._config.replace(prefix=prefix)
-        return type(self)(
+        view = type(self)(
             self._engine,
             config.key_prefix,
             config,
@@ -98,6 +98,8 @@ class ForeignCache(Operations, SeqCache):
             desk=self._desk,
             backend=self._backend,
         )
+        view._parent = self
+        return view
 
     def ping(self, *, timeout: float | None = DEFAULT) -> float:
         """Let the backend make one round trip; return how many seconds it took."""

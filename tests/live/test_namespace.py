@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
+from faces import Handle
 
 import seqcache
 
@@ -75,3 +78,13 @@ def test_any_text_may_be_a_prefix(server, live_face, prefix):
 def test_a_prefix_that_is_no_text_is_type_error(cache, prefix):
     with pytest.raises((TypeError, ValueError)):
         cache.namespace(prefix)
+
+
+def test_a_view_keeps_the_cache_open(face):
+    opened = face.open()
+    face.opened.remove(opened)  # nobody holds it but the views
+    view = opened.namespace("a:").namespace("b:")
+    del opened
+    gc.collect()
+    assert view.increase_seq("alice") == 1
+    face.opened.append(Handle(face, view.raw._parent._parent))  # to be closed

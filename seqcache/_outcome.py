@@ -187,9 +187,13 @@ def overflow(name: str) -> SequenceOverflow:
 
 
 def regressed(method: str, user_id: Id, seen: int, got: int) -> SequenceRegressed:
-    """Build the error of a number below one that was given before."""
+    """Build the error of a number below one that was given before.
+
+    ``got`` is the first number that the call was given.
+    """
+    verb = "returned" if method.startswith(("get_", "raise_")) else "started again at"
     return SequenceRegressed(
-        f"{method}({user_id!r}) returned {got}, but {seen} was given before: "
+        f"{method}({user_id!r}) {verb} {got}, but {seen} was given before: "
         "the server lost numbers",
         hint="numbers may repeat now; raise_seq() lifts the sequence",
         seen=seen,

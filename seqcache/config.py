@@ -134,6 +134,14 @@ class Config:
                 sources.setdefault(name, "default")
             self.__dict__[name] = kept if name == "url" else value
         self.__dict__["_location"] = location
+        if location.kind == "memory":
+            self._refuse_address()
+
+    def _refuse_address(self) -> None:
+        """Nobody logs in to memory://, and it has no databases."""
+        for name in ("username", "password", "credentials", "db"):
+            if self.__dict__[name]:
+                raise ConfigError(f"memory:// takes no {name}", option=name)
 
     @classmethod
     def from_url(cls, url: str, **overrides: Any) -> Self:
@@ -327,12 +335,14 @@ def _read_url(url: object) -> tuple[dict[str, object], _urls.Location, str]:
     for spelled, raw in parts.options:
         name = _options.ALIASES.get(spelled, spelled)
         if name in found:
-            raise _twice(name, "in the URL")
+            raise _twice(name, "both by its place in the URL and as an option of it")
         if name in _KINDS and name != "url":
             label = f"{spelled} in the URL"
             found[name] = _options.convert_text(_KINDS[name], name, label, raw)
         elif parts.location.kind == "other":
             rest.append(f"{_urls.quote(spelled)}={_urls.quote(raw)}")
+        elif name == "url":
+            raise ConfigError("a URL cannot hold the option url", option="url")
         else:
             raise _options.unknown(spelled, _KINDS)
     kept = parts.location.url

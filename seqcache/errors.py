@@ -233,7 +233,7 @@ class SequenceRegressed(SeqCacheError):
     seen:
         The highest number that this cache knew when the call was written.
     got:
-        What the server answered.
+        What the server answered; of an increase, the first number that it gave.
     """
 
     _known = True

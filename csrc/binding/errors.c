@@ -239,6 +239,19 @@ errors_tree(struct module_state *state, const struct seqc_value *value)
     Py_RETURN_NONE;
 }
 
+/* The first number that the answer gave: of an increase by more than one, the
+ * beginning of the block.  A server that answers nonsense gets it back. */
+static int64_t
+first_number(const struct seqc_request *request)
+{
+    int64_t value = request->u.value;
+    int64_t before = request->amount - 1;
+
+    return request->op == SEQC_OP_INCREASE && value >= INT64_MIN + before
+               ? value - before
+               : value;
+}
+
 /* Tells the engine's owner that the server lost numbers; -1 if that raises
  * (on_regress="raise"). */
 static int
@@ -257,7 +270,7 @@ tell_regress(EngineObject *engine, const struct seqc_request *request)
                                        errors_method(request->call),
                                        user_id,
                                        (long long)request->floor,
-                                       (long long)request->u.value);
+                                       (long long)first_number(request));
         Py_DECREF(user_id);
     }
     Py_XDECREF(answer);

@@ -236,7 +236,8 @@ class Desk:
         for at, seen in lost:
             user_id = _common.user_id_of(request.keys[at], request.prefix)
             try:
-                self.regressed(request.method, user_id, seen, results[at])
+                first = results[at] - max(request.by - 1, 0)
+                self.regressed(request.method, user_id, seen, first)
             except SeqCacheError as error:
                 results[at] = error
         return results

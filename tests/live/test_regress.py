@@ -44,7 +44,8 @@ def test_a_reserved_block_that_begins_too_low_raises(server, strict):
     server.admin("SET", "seq:alice", 5)
     with pytest.raises(seqcache.SequenceRegressed) as caught:
         strict.reserve("alice", 100)
-    assert caught.value.seen == 10
+    assert (caught.value.seen, caught.value.got) == (10, 6)
+    assert "started again at 6, but 10 was given before" in str(caught.value)
 
 
 @pytest.mark.parametrize("teach", ["get_seq", "get_seqs", "raise_seq"])

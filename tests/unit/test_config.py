@@ -314,3 +314,33 @@ def test_redis_py_names_are_understood():
     assert "twice" in str(refused("redis://h", socket_timeout=3, timeout=3))
     with pytest.raises(ConfigError, match="did you mean 'timeout'"):
         Config(socket_timeout=3)
+
+
+# --- words that cannot be meant ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("memory://user@shop", "username"),
+        ("memory://:secret@shop", "password"),
+        ("memory://shop?db=3", "db"),
+    ],
+)
+def test_memory_has_neither_users_nor_databases(url, option):
+    with pytest.raises(ConfigError, match="memory:// takes no") as caught:
+        Config(url)
+    assert caught.value.option == option
+    assert "secret" not in str(caught.value)
+    assert Config("memory://shop", db=0).db == 0
+
+
+def test_a_url_within_a_url_is_refused_without_a_hint():
+    with pytest.raises(ConfigError, match="cannot hold the option url") as it:
+        Config("redis://h?url=redis://h")
+    assert it.value.hint is None
+
+
+def test_a_database_that_is_named_twice_says_where():
+    with pytest.raises(ConfigError, match="by its place .* as an option"):
+        Config("redis://h/1?db=2")

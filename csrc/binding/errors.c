@@ -56,6 +56,31 @@ errors_overflow(struct module_state *state, const char *name)
     return raise_outcome(state, "overflow", Py_BuildValue("(s)", name));
 }
 
+/* The method behind a command as it is written: *N $len WORD ... */
+static const char *
+command_method(const struct seqc_request *request)
+{
+    static const struct {
+        char word[7];
+        const char *method;
+    } methods[] = {
+        {"PING\r\n", "ping"}, {"SCAN\r\n", "scan"}, {"MGET\r\n", "scan"}};
+
+    const char *at = request->key;
+    const char *end = request->key + request->key_len;
+
+    for (int line = 0; at && line < 2; line++) {
+        at = memchr(at, '\n', (size_t)(end - at));
+        at = at ? at + 1 : NULL;
+    }
+    for (size_t i = 0; at && i < sizeof methods / sizeof *methods; i++) {
+        if (end - at >= 6 && !memcmp(at, methods[i].word, 6)) {
+            return methods[i].method;
+        }
+    }
+    return "command";
+}
+
 const char *
 errors_method(const struct seqc_call *call)
 {
@@ -76,7 +101,7 @@ errors_method(const struct seqc_call *call)
         return "raise_seqs";
     case RESULT_TREE:
     case RESULT_SENT_TREE:
-        return "command";
+        return command_method(&call->requests[0]);
     }
     return "call";
 }

@@ -63,3 +63,20 @@ def test_an_engine_without_blocking_links_says_so():
         _native.Client(engine, b"").increase_seq("a")
     with pytest.raises(TypeError, match="connect"):
         _native.Engine("x", None, 1.0, 10, "safe", None, 1, None)
+
+
+@pytest.mark.parametrize("method", ["ping", "scan"])
+def test_errors_name_the_method_that_was_called(plain_face, node, method):
+    cache = plain_face.open(node.url)
+    for command in ("PING", "SCAN"):
+        node.on(command, faults.error("ERR no"), times=100)
+    with pytest.raises(seqcache.ServerError, match=rf"^{method}\(\) at "):
+        getattr(cache, method)()
+
+
+def test_a_scan_that_fails_at_its_values_is_a_scan(plain_face, node):
+    cache = plain_face.open(node.url)
+    cache.increase_seq("a")
+    node.on("MGET", faults.error("ERR no"), times=100)
+    with pytest.raises(seqcache.ServerError, match=r"^scan\(\) at "):
+        cache.scan()

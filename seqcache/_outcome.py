@@ -57,12 +57,36 @@ def make(
     timeout: float | None,
 ) -> SeqCacheError | MemoryError:
     """Build the exception of one request; the core chose the class."""
+    error = _make(
+        class_name, method, where, user_id, by, executed, text, cause_name, last_error,
+        timeout,
+    )  # fmt: skip
+    if executed is None and isinstance(error, SeqCacheError):
+        # A repeat that failed: what its class says of one sending is not enough.
+        error.executed = None
+    return error
+
+
+def _make(
+    class_name: str,
+    method: str,
+    where: str,
+    user_id: Id,
+    by: int,
+    executed: bool | None,
+    text: str | None,
+    cause_name: str,
+    last_error: BaseException | None,
+    timeout: float | None,
+) -> SeqCacheError | MemoryError:
     call = f"{method}({'' if user_id is None else repr(user_id)}) at {where}"
     if class_name == "MemoryError":
         return MemoryError(f"{call}: out of memory")
     if class_name == "OutcomeUnknown":
         return _unknown(call, user_id, by, text, cause_name, timeout)
     if class_name == "ConnectError":
+        if executed is None:
+            return ConnectError(f"{call}: the link was lost with the answer: {text}")
         return _not_connected(call, text, last_error, timeout)
     if class_name == "CallTimeout":
         state = "no answer" if executed is None else "not sent"
@@ -88,6 +112,8 @@ def _cause(text: str | None, cause_name: str, timeout: float | None) -> SeqCache
         return ProtocolError(text or "the peer does not speak RESP")
     if text and cause_name == "ConnectError":
         return ConnectError(text)
+    if text and cause_name in ("ServerError", "AuthError", "NotASequence"):
+        return _refused(cause_name, "its repeat", text, False)
     return CallTimeout(text or f"no answer within {_span(timeout)}")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
@@ -58,6 +60,8 @@ class SqlStore:
         # that those of one process queue up.
         self.threads = 1 if engine.dialect.name == "sqlite" else SQL_THREADS
         self._pid = os.getpid()
+        self._quiet = threading.Lock()
+        _stores.add(self)
         self.name = engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
@@ -177,6 +181,12 @@ class SqlStore:
             return done
 
     def _attempt(self, work: Callable[[Work], _T], end: float, write: bool) -> _T:
+        if self.threads > 1:
+            return self._transact(work, end, write)
+        with self._quiet:
+            return self._transact(work, end, write)
+
+    def _transact(self, work: Callable[[Work], _T], end: float, write: bool) -> _T:
         with self._engine.connect() as conn:
             try:
                 if not conn.info.get("seqcache"):
@@ -236,3 +246,34 @@ def _bounded_connect(backend: str) -> dict[str, Any]:
     if backend == "postgresql":
         return {"connect_timeout": 2, "keepalives_idle": 5, "tcp_user_timeout": 4000}
     return {}
+
+
+# SQLite keeps locks of a process in its memory: a child that is forked in the middle of
+# a transaction would find its own file locked for ever. So a fork waits for its end.
+_stores: WeakSet[SqlStore] = WeakSet()
+_held: list[threading.Lock] = []
+_FORK_SECONDS = 1.0
+
+
+def _before_fork() -> None:
+    _held[:] = [
+        store._quiet for store in _stores if store._quiet.acquire(timeout=_FORK_SECONDS)
+    ]
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
+    for store in list(_stores):
+        store._quiet = threading.Lock()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

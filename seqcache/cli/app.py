@@ -63,6 +63,10 @@ def _verb(name: str) -> Callable[[Namespace, Output], int]:
         from .bench import bench
 
         return bench
+    if name == "ceilings":
+        from .ceilings import ceilings
+
+        return ceilings
     from . import verbs
 
     table = {

@@ -187,6 +187,8 @@ def exit_code(error: BaseException) -> int:
         return 4
     if isinstance(error, errors.ConnectError | errors.CallTimeout):
         return 3
+    if isinstance(error, errors.CeilingError) and error.reason == "unavailable":
+        return 3
     if isinstance(error, errors.ConfigError | errors.UserIdError):
         return 2
     return 1

@@ -121,6 +121,7 @@ def build() -> argparse.ArgumentParser:
     _demo(verb("demo", "a 20-second tour, on memory:// unless --url names a server"))
     _counters(verb)
     verb("ping", "make one round trip and tell how long it took")
+    _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
     _bench(verb("bench", "measure seqcache and the installed peers on one server"))
     return parser
 
@@ -152,6 +153,44 @@ def _counters(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
     ls.add_argument(
         "--match", type=raw, default="*", metavar="GLOB", help='which ids ("*")'
     )
+
+
+def _ceilings(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", required=True
+    )
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+        )
+        made.add_argument(
+            "--ceilings", metavar="URL", help="the store (SEQCACHE_CEILINGS)"
+        )
+        made.add_argument(
+            "--deployment", metavar="NAME", help='name of this Redis in it ("main")'
+        )
+        _common(made, again=True)
+        return made
+
+    def margin(made: argparse.ArgumentParser, text: str) -> None:
+        made.add_argument("--margin", metavar="N", type=whole(0), default=0, help=text)
+
+    command("ls", "list keys and ceilings; --prefix: of the keys that begin with it")
+    command("check", "compare the store with the counters and cells of the server")
+    lift = command(
+        "raise", "lift all ceilings after a restored backup, clients stopped"
+    )
+    margin(lift, "by how much: more than was given since the backup")
+    lift.add_argument(
+        "--from-redis", action="store_true", help="first above what the server holds"
+    )
+    command("fence", "end the wait for old primaries; only if they are certainly dead")
+    adopt = command("adopt", "write a row for each plain counter of the prefix")
+    margin(adopt, "lift each by this: for a server that may have lost numbers")
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ from .sql import Work
 
 BATCH = 500
 SECONDS = 30.0
+LISTED = 1000
+"""How many examples a report keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +38,45 @@ class Ceiling:
 
 @dataclass(slots=True)
 class CheckReport:
-    """What `check` found: `behind` lists (key, ceiling, counter) that must not be."""
+    """What `check` found.
+
+    `behind` are (key, ceiling, what Redis holds) that must not be: the store forgot.
+    `missing` are (key, counter) without a row: plain counters. Both are examples, of
+    which there are `behind_count` and `missing_count`.
+    """
 
     keys: int = 0
     epochs: Mapping[str, int] = field(default_factory=dict)
     behind: list[tuple[bytes, int, int]] = field(default_factory=list)
-    missing: list[bytes] = field(default_factory=list)
+    missing: list[tuple[bytes, int]] = field(default_factory=list)
+    behind_count: int = 0
+    missing_count: int = 0
     latency: float = 0.0
 
     @property
     def ok(self) -> bool:
         """Does the store cover every counter that was given?"""
-        return not self.behind and not self.missing
+        return not self.behind_count and not self.missing_count
 
 
 @dataclass(slots=True)
 class AdoptReport:
-    """What `adopt` did: rows written, rows found, and rows below their counter."""
+    """What `adopt` did: rows written, rows found.
+
+    `behind` are rows below their counter, `beyond` counters above 2^53 - 1.
+    """
 
     added: int = 0
     existing: int = 0
     behind: list[bytes] = field(default_factory=list)
+    beyond: list[bytes] = field(default_factory=list)
+
+
+def deployments(store: CeilingStore) -> list[str]:
+    """Whose ceilings the database holds, by name."""
+    table = store._tables.ceiling
+    query = sa.select(table.c.d).distinct().order_by(table.c.d)
+    return [row.d for row in _page(store, query)]
 
 
 def ls(store: CeilingStore, prefix: bytes = b"") -> Iterator[Ceiling]:
@@ -86,9 +106,14 @@ def ls(store: CeilingStore, prefix: bytes = b"") -> Iterator[Ceiling]:
 
 
 def check(
-    store: CeilingStore, counters: Iterable[tuple[bytes, int]] = ()
+    store: CeilingStore,
+    counters: Iterable[tuple[bytes, int]] = (),
+    cells: Iterable[tuple[bytes, int]] = (),
 ) -> CheckReport:
-    """Compare the store with counters (or cell ceilings) read from Redis."""
+    """Compare the store with counters, and with the ceilings of cells, from Redis.
+
+    They are read batch by batch, each before its rows: clients may go on meanwhile.
+    """
     tables = store._tables
 
     def overview(tx: Work) -> tuple[int, dict[str, int]]:
@@ -104,13 +129,18 @@ def check(
     report = CheckReport()
     report.keys, report.epochs = store._run(overview, SECONDS, write=False)
     report.latency = store.stats.latency
-    for batch in _batches(counters):
-        ceilings = _ceilings(store, [key for key, _ in batch])
-        for key, value in batch:
-            if key not in ceilings:
-                report.missing.append(key)
-            elif ceilings[key] < value:
-                report.behind.append((key, ceilings[key], value))
+    for pairs, plain in ((counters, True), (cells, False)):
+        for batch in _batches(pairs):
+            ceilings = _ceilings(store, [key for key, _ in batch])
+            for key, value in batch:
+                ceiling = ceilings.get(key)
+                if ceiling is None and plain:
+                    report.missing_count += 1
+                    report.missing += [(key, value)][: LISTED - len(report.missing)]
+                elif (ceiling or 0) < value:
+                    report.behind_count += 1
+                    example = (key, ceiling or 0, value)
+                    report.behind += [example][: LISTED - len(report.behind)]
     return report
 
 
@@ -173,7 +203,12 @@ def adopt(
     """
     report = AdoptReport()
     for batch in _batches(counters):
-        wanted = {key: min(max(value, 0) + margin, CAP) for key, value in batch}
+        report.beyond += [key for key, value in batch if value > CAP]
+        wanted = {
+            key: min(max(value, 0) + margin, CAP)
+            for key, value in batch
+            if value <= CAP
+        }
         found = _ceilings(store, list(wanted))
         report.existing += len(found)
         report.behind += [key for key in found if found[key] < wanted[key]]

@@ -11,7 +11,7 @@
 -- KEYS   key            the counter, a plain integer
 --        meta           its cell or the marker of a take-over in progress
 --                         c:token:gid:base:ceiling:low:floor
---                         p:token:nonce:time_ms:gids:floor
+--                         p:token:nonce:time_ms:gids:floor:ceiling
 --        record         what one caller's token counted: "last/count"
 -- ARGV   token          the epoch the caller believes in, '' if in none
 --
@@ -34,6 +34,7 @@
 local MARKER_YOUNG_MS = 2000    -- then its client is given up
 local CHALLENGE_YOUNG_MS = 300  -- competing clients must not chase each other
 local HOT_MAX = 65536           -- cells remembered; beyond it all are dropped
+local GIDS_MAX = 16 * 17        -- bytes of the gids that a marker carries on
 
 -- What this process knows and no copy of its data does.
 local epoch = false             -- token of the epoch that rules here
@@ -105,11 +106,25 @@ local function format_cell(cell)
 end
 
 local function parse_marker(meta)
-  local token, nonce, ms, gids, floor = string.match(
-    meta, '^p:([^:]+):(%x+):(%d+):([%x,]*):(%d+)$')
+  local token, nonce, ms, gids, floor, ceiling = string.match(
+    meta, '^p:([^:]+):(%x+):(%d+):([%x,]*):(%d+):(%d+)$')
   if not token then return nil end
   return {token = token, nonce = nonce, ms = tonumber(ms), gids = gids,
-          floor = floor}
+          floor = floor, ceiling = ceiling}
+end
+
+local function format_marker(marker)
+  return 'p:' .. marker.token .. ':' .. marker.nonce .. ':' ..
+    text(marker.ms) .. ':' .. marker.gids .. ':' .. marker.floor .. ':' ..
+    marker.ceiling
+end
+
+-- The gids of a dead marker, and its nonce: that take may have been committed.
+-- Of many that died in a row the oldest are let go of, the cell's own never.
+local function gids_after(marker)
+  local gids = marker.gids .. ',' .. marker.nonce
+  while #gids > GIDS_MAX do gids = string.gsub(gids, ',%x*', '', 1) end
+  return gids
 end
 
 -- The server's clock decides here how long to be polite, never who is right.
@@ -323,11 +338,12 @@ local function seq_mark(keys, args)
     gids, floor, ceiling = cell.gid, text(cell.floor), text(cell.ceiling)
   elseif marker then
     if is_young(marker) then return {'busy'} end
-    gids, floor = marker.gids .. ',' .. marker.nonce, marker.floor
+    gids, floor, ceiling = gids_after(marker), marker.floor, marker.ceiling
   end
   forget(keys[1])
-  redis.call('SET', keys[2], 'p:' .. epoch .. ':' .. args[2] .. ':' ..
-             text(now_ms()) .. ':' .. gids .. ':' .. floor)
+  redis.call('SET', keys[2], format_marker({
+    token = epoch, nonce = args[2], ms = now_ms(), gids = gids,
+    floor = floor, ceiling = ceiling}))
   return {'ok', redis.call('GET', keys[1]) or '0', gids, floor, ceiling}
 end
 
@@ -382,6 +398,8 @@ end
 
 -- seq_drop key meta; token x
 -- Withdraws the marker or the cell named x, so that nobody has to wait for it.
+-- A marker only ages: the next one inherits what it knows of the void cell,
+-- above all the ceiling that tells a store which was set back.
 local function seq_drop(keys, args)
   verify()
   local refused = other_epoch(args[1])
@@ -389,7 +407,13 @@ local function seq_drop(keys, args)
   local meta = redis.call('GET', keys[2]) or ''
   local token, name = string.match(meta, '^[cp]:([^:]+):(%x+):')
   if token ~= epoch or name ~= args[2] then return {'lost'} end
-  drop_cell(keys[1], keys[2])
+  local marker = parse_marker(meta)
+  if marker then
+    marker.ms = 0
+    redis.call('SET', keys[2], format_marker(marker))
+  else
+    drop_cell(keys[1], keys[2])
+  end
   return {'ok'}
 end
 

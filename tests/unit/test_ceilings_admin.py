@@ -39,9 +39,16 @@ def test_check_names_what_the_store_does_not_cover(store):
     report = admin.check(store, [(b"k", 10), (b"k", 11), (b"new", 1)])
     assert (report.keys, report.ok) == (1, False)
     assert report.behind == [(b"k", 10, 11)]
-    assert report.missing == [b"new"]
+    assert report.missing == [(b"new", 1)]
     assert report.epochs == {"open": 1}
     assert admin.check(store, [(b"k", 10)]).ok
+
+
+def test_cell_without_a_row_is_a_store_that_forgot(store, monkeypatch):
+    monkeypatch.setattr(admin, "LISTED", 2)
+    report = admin.check(store, (), [(b"%d" % n, 5) for n in range(7)])
+    assert (report.behind_count, report.missing_count) == (7, 0)
+    assert report.behind == [(b"0", 0, 5), (b"1", 0, 5)]
 
 
 def test_raise_all_lifts_every_row_above_redis(store, make_store):
@@ -77,5 +84,7 @@ def test_adopt_writes_rows_that_take_goes_on_from(store):
     report = admin.adopt(store, [(b"k", 41), (b"old", 10), (b"neg", -4)])
     assert (report.added, report.existing, report.behind) == (2, 1, [])
     assert admin.adopt(store, [(b"old", 11)]).behind == [b"old"]
+    assert admin.adopt(store, [(b"big", CAP), (b"huge", CAP + 1)]).beyond == [b"huge"]
+    assert {row.key for row in admin.ls(store)} == {b"k", b"old", b"neg", b"big"}
     assert take(store, epoch, G1) == Grant(41, 51, 41)
     assert take(store, epoch, G2, key=b"neg").base == 0

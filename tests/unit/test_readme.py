@@ -168,17 +168,28 @@ def test_error_tree_is_that_of_the_classes():
     assert found == errors
 
 
+def choices_of(verb):
+    """The verbs, or the commands of a verb, by name; none if it has none."""
+    made = [a for a in verb._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(made[0].choices) if made else {}
+
+
 def test_verbs_are_those_of_the_parser():
-    (verbs,) = [
-        action.choices
-        for action in parser.build()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    ]
-    listed = [row[0].strip("`").split()[0] for row in rows(section("Command line"))]
-    assert set(listed) == set(verbs)
+    verbs = choices_of(parser.build())
+    listed = set()
     for row in rows(section("Command line")):
+        name, *rest = row[0].strip("`").split()
+        listed.add(name)
+        parsers = [verbs[name]]
+        if commands := choices_of(verbs[name]):
+            assert rest[0] in commands
+            listed.add(f"{name} {rest[0]}")
+            parsers.append(commands[rest[0]])
         for option in re.findall(r"--\w+", row[0] + row[1]):
-            assert option in verbs[row[0].strip("`").split()[0]].format_help()
+            assert any(option in one.format_help() for one in parsers)
+    said = set(verbs)
+    said |= {f"{name} {one}" for name in verbs for one in choices_of(verbs[name])}
+    assert listed == said
 
 
 def test_exit_codes_are_those_of_the_help():

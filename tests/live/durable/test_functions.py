@@ -172,7 +172,7 @@ def test_dead_marker_is_taken_over_with_its_history(functions, epoch):
     assert functions.incr("k", "2.r") == ["take", "5"]
     third = "c3" * 8
     assert functions.call("seq_mark", keys, "2.r", third) == [
-        "ok", "5", f"{GID},{GID2}", "3", "0",
+        "ok", "5", f"{GID},{GID2}", "3", "9",
     ]  # fmt: skip
     assert functions.install("k", "2.r", GID2, 9, 19, issue=1) == ["lost"]
     assert functions.install("k", "2.r", third, 9, 19, issue=1) == 10
@@ -184,9 +184,25 @@ def test_drop_withdraws_marker_and_cell_by_name(functions, epoch):
     assert functions.call("seq_drop", keys, epoch, GID2) == ["lost"]
     assert functions.call("seq_drop", keys, epoch, GID) == ["ok"]
     assert functions.incr("k", epoch) == ["take", "0"]
+    assert functions.install("k", epoch, GID, 0, 9, issue=1) == 1  # nobody else yet
+    functions.ask("DEL", *keys)
     functions.grant("k", epoch, GID, 0, 9, issue=1)
     assert functions.call("seq_drop", keys, epoch, GID) == ["ok"]
     assert functions.incr("k", epoch) == ["take", "1"]
+
+
+def test_withdrawn_marker_hands_on_what_it_knows_of_the_void_cell(functions, epoch):
+    keys = ("k", meta_key("k"))
+    functions.grant("k", epoch, GID, 5, 9, floor=3)
+    functions.begin("2.r", old=epoch)
+    for n in range(40):
+        nonce = f"{n:016x}"
+        marked = functions.call("seq_mark", keys, "2.r", nonce)
+        assert (marked[0], marked[1], marked[3:]) == ("ok", "5", ["3", "9"])
+        assert functions.call("seq_drop", keys, "2.r", nonce) == ["ok"]
+        assert functions.incr("k", "2.r") == ["take", "5"]
+    gids = marked[2].split(",")
+    assert gids == [GID] + [f"{n:016x}" for n in range(24, 39)]
 
 
 def test_batches_answer_each_key_in_order(functions, epoch):

@@ -18,6 +18,10 @@ from .verbs import server_name
 
 def demo(args: Namespace, out: Output) -> int:
     """Play all scenes; 1 if one of them did not show what it promises."""
+    if args.durable:
+        from .demo_durable import demo_durable
+
+        return demo_durable(args, out)
     failed = []
     with own_keys(args, "demo", out) as seqs, Stage(out, fast=args.fast) as stage:
         _welcome(stage, seqs)

@@ -130,6 +130,11 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast", action="store_true", help="no pauses (so it is without a terminal)"
     )
+    parser.add_argument(
+        "--durable",
+        action="store_true",
+        help="kill a server of its own in the middle of a run, and see what is left",
+    )
 
 
 def _counters(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -10,7 +10,7 @@ step() {
 allow=tests/typing/stubtest.allow
 step ruff ruff check
 step format ruff format --check
-step mypy mypy seqcache tools $([ -d tests/typing ] && echo tests/typing)
+step mypy mypy seqcache _seqcache_pytestplugin.py tools $([ -d tests/typing ] && echo tests/typing)
 [ ! -e seqcache/_native.pyi ] ||
     step stubtest python -m mypy.stubtest seqcache._native $([ -f $allow ] && echo --allowlist $allow)
 step stylecheck python tools/stylecheck.py

@@ -1,5 +1,10 @@
-"""For tests: `check_backend`, the conformance suite of third parties' backends."""
+"""For tests: what the fixtures of the pytest plugin are, and `check_backend`.
+
+`check_backend` is the conformance suite of third parties' backends.
+"""
 
 from ._check import check_backend
+from ._opened import AsyncCaches, Caches
+from ._server import Server
 
-__all__ = ["check_backend"]
+__all__ = ["AsyncCaches", "Caches", "Server", "check_backend"]

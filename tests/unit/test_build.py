@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ["setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"]
+PARTS += ["_seqcache_pytestplugin.py"]
 FOLDERS = ["csrc", "seqcache", "tools", "third_party"]
 NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 PIN = tomllib.loads((ROOT / "third_party" / "hiredis.pin").read_text())

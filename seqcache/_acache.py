@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 
-from . import _common, _native, _outcome
+from . import _common, _live, _native, _outcome
 from ._common import DEFAULT
 
 TYPE_CHECKING = False
@@ -56,6 +56,8 @@ class AsyncSeqCache(_native.AsyncClient):
         self._config = config
         self._connector = connector
         self._is_view = view
+        if not view:
+            _live.begin(self, engine.where, _common.reader_of(engine))
 
     def __new__(cls, engine: _native.Engine, prefix: bytes, *_: Any, **__: Any) -> Self:
         """Make a view of an engine; `acache` does that for you."""
@@ -250,7 +252,10 @@ class AsyncSeqCache(_native.AsyncClient):
         return f"<{type(self).__name__} {self._config!r}{state}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         if self._connector is not None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 
-from . import _common, _native
+from . import _common, _live, _native
 from ._common import DEFAULT
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ class SeqCache(_native.Client):
         self._config = config
         self._connector = None
         self._is_view = view
+        if not view:
+            _live.begin(self, engine.where, _common.reader_of(engine))
 
     # The engine is made by C's __new__, which sees the same arguments.
     def __new__(cls, engine: _native.Engine, prefix: bytes, *_: Any, **__: Any) -> Self:
@@ -185,7 +187,10 @@ class SeqCache(_native.Client):
         return f"<{type(self).__name__} {self._config!r}{state}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         if self._config.location.kind != "memory":
             warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)

@@ -36,9 +36,10 @@ os.register_at_fork(
 class Stats(NamedTuple):
     """Counters of a cache since it was opened, views included.
 
-    ``calls`` by operation, ``errors`` by exception class, ``latency_*`` in seconds
-    (a histogram with buckets of about 10 %). ``durable`` are the counters of durable
-    mode, None without it.
+    ``calls`` by operation and ``errors`` by exception class count each id of a bulk.
+    ``latency_*`` are of whole calls, in seconds; ``latency_buckets`` are (end, calls)
+    of the buckets that hold any: each is about 10 % wide and begins where the one
+    before it ends. ``durable`` are the counters of durable mode, None without it.
     """
 
     calls: Mapping[str, int]
@@ -53,6 +54,8 @@ class Stats(NamedTuple):
     latency_p50: float
     latency_p99: float
     latency_max: float
+    latency_sum: float
+    latency_buckets: tuple[tuple[float, int], ...]
     durable: Mapping[str, float] | None = None
 
 
@@ -109,6 +112,11 @@ def _warn_regressed(method: str, user_id: Any, seen: int, got: int) -> None:
 def stats_of(engine: _native.Engine) -> Stats:
     """Read the engine's counters."""
     return Stats(**engine.stats())
+
+
+def reader_of(engine: _native.Engine) -> Callable[[], Stats]:
+    """Return what reads the engine's counters and keeps nothing else alive."""
+    return lambda: stats_of(engine)
 
 
 # --- scan -----------------------------------------------------------------------

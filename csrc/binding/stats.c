@@ -69,6 +69,30 @@ errors_dict(const struct seqc_stats *stats)
     return dict;
 }
 
+/* (end in seconds, calls) of the buckets that hold any. */
+static PyObject *
+buckets_tuple(const struct seqc_stats *stats)
+{
+    PyObject *list = PyList_New(0);
+    PyObject *tuple = NULL;
+
+    for (size_t i = 0; list && i < SEQC_STATS_BUCKETS; i++) {
+        unsigned long long count = seqc_stats_read(&stats->latency[i]);
+        uint64_t end_ns = seqc_stats_bucket_end_ns(i);
+        double end = end_ns == UINT64_MAX ? Py_HUGE_VAL : (double)end_ns / 1e9;
+        PyObject *pair = count ? Py_BuildValue("(dK)", end, count) : NULL;
+        if (count && (!pair || PyList_Append(list, pair))) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(pair);
+    }
+    if (list) {
+        tuple = PyList_AsTuple(list);
+        Py_DECREF(list);
+    }
+    return tuple;
+}
+
 struct totals {
     struct seqc_stats stats;
     size_t in_flight;
@@ -107,9 +131,16 @@ fill_stats(PyObject *dict, const struct totals *totals)
     const struct seqc_stats *stats = &totals->stats;
     PyObject *calls = calls_dict(stats);
     PyObject *errors = errors_dict(stats);
+    PyObject *buckets = buckets_tuple(stats);
     int failed =
-        !calls || !errors || PyDict_SetItemString(dict, "calls", calls) ||
+        !calls || !errors || !buckets ||
+        PyDict_SetItemString(dict, "calls", calls) ||
         PyDict_SetItemString(dict, "errors", errors) ||
+        PyDict_SetItemString(dict, "latency_buckets", buckets) ||
+        set_seconds(
+            dict,
+            "latency_sum",
+            (int64_t)seqc_stats_read(&stats->latency_sum_ns)) ||
         set_number(dict, "in_flight", totals->in_flight) ||
         set_number(dict, "links", totals->links) ||
         set_number(dict, "reconnects", seqc_stats_read(&stats->reconnects)) ||
@@ -124,6 +155,7 @@ fill_stats(PyObject *dict, const struct totals *totals)
 
     Py_XDECREF(calls);
     Py_XDECREF(errors);
+    Py_XDECREF(buckets);
     return failed ? -1 : 0;
 }
 

@@ -36,6 +36,13 @@ bucket_start(size_t bucket)
     return units << octave << UNIT_SHIFT;
 }
 
+uint64_t
+seqc_stats_bucket_end_ns(size_t bucket)
+{
+    return bucket + 1 < SEQC_STATS_BUCKETS ? bucket_start(bucket + 1)
+                                           : UINT64_MAX;
+}
+
 void
 seqc_stats_latency(struct seqc_stats *stats, int64_t ns)
 {

@@ -47,6 +47,10 @@ seqc_stats_read(const seqc_counter *counter)
 /* Counts one call that took `ns`; below 0 counts as 0. */
 void seqc_stats_latency(struct seqc_stats *stats, int64_t ns);
 
+/* What is shorter than this falls into the bucket or one before it; the last
+ * bucket has no end: UINT64_MAX. */
+uint64_t seqc_stats_bucket_end_ns(size_t bucket);
+
 /* Calls in the histogram. */
 uint64_t seqc_stats_latency_count(const struct seqc_stats *stats);
 

@@ -7,7 +7,7 @@ import os
 import time
 from functools import partial
 
-from .. import _common, _connect, _native
+from .. import _common, _connect, _live, _native
 from .._acache import AsyncSeqCache, Connector
 from .._future import CallFuture
 from ..errors import ClosedError, SeqCacheError, ServerError
@@ -322,6 +322,8 @@ class AsyncDurableCache(DurableOperations, AsyncSeqCache):
         super().__init__(engine, prefix, config, connector=connector, view=view)
         self._works = works
         self._desk = works.desk
+        if not view:
+            _live.begin(self, engine.where, works.stats)
 
     def _enter(self, method: str) -> None:
         if self.closed or asyncio._get_running_loop() is None:

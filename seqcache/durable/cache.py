@@ -6,7 +6,7 @@ import os
 import time
 import weakref
 
-from .. import _common, _connect, _native, _outcome
+from .. import _common, _connect, _live, _native, _outcome
 from .._cache import Connector, SeqCache
 from ..errors import CallTimeout, SeqCacheError, ServerError
 from .calls import (
@@ -191,6 +191,8 @@ class DurableCache(DurableOperations, SeqCache):
         super().__init__(engine, prefix, config, view=view)
         self._works = works
         self._desk = works.desk
+        if not view:
+            _live.begin(self, engine.where, works.stats)
 
     def _enter(self, method: str) -> None:
         if self.closed:

@@ -199,11 +199,12 @@ class Desk:
         self.engine = engine
         self.where = engine.where
         self.counters = Counters()
-        self._lock = threading.Lock()
+        # A finalizer, which may interrupt whoever holds it, reads the counters too.
+        self._lock = threading.RLock()
 
     def after_fork(self) -> None:
         """In the child: a lock that another thread held is held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def began(self, request: Request) -> None:
         """Count a call."""

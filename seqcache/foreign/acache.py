@@ -6,7 +6,7 @@ import asyncio
 import time
 import warnings
 
-from .. import _common, _connect, _outcome
+from .. import _common, _connect, _live, _outcome
 from .._acache import AsyncSeqCache
 from .._common import DEFAULT
 from .._glob import compile_glob
@@ -55,6 +55,8 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
         super().__init__(engine, prefix, config, connector=None, view=view)
         self._carrier = carrier
         self._desk = carrier.desk
+        if not view:
+            _live.begin(self, self._desk.where, self._desk.stats)
 
     def _enter(self, method: str) -> None:
         if self.closed:
@@ -141,7 +143,10 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
         await self._carrier.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
         self._engine.close()

@@ -11,7 +11,7 @@ import time
 import warnings
 from itertools import islice
 
-from .. import _common, _connect, _outcome
+from .. import _common, _connect, _live, _outcome
 from .._cache import SeqCache
 from .._common import DEFAULT
 from .._glob import compile_glob
@@ -60,6 +60,8 @@ class ForeignCache(Operations, SeqCache):
         super().__init__(engine, prefix, config, view=view)
         self._desk = desk
         self._backend = backend
+        if not view:
+            _live.begin(self, desk.where, desk.stats)
 
     def _enter(self, method: str) -> None:
         if self.closed:
@@ -120,7 +122,10 @@ class ForeignCache(Operations, SeqCache):
             self._backend.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
         self.close()

@@ -99,7 +99,8 @@ class Desk:
         self.counters = Counters()
         self.regressed = _common._regress_handler(config.on_regress)
         self.known = Known() if self.regressed else None
-        self._lock = threading.Lock()
+        # A finalizer, which may interrupt whoever holds it, reads the counters too.
+        self._lock = threading.RLock()
 
     def stats(self) -> Stats:
         """Return the counters of all views."""

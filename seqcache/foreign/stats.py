@@ -5,8 +5,6 @@ The C engine does both by itself; here it is Python, under the desk's lock.
 
 from __future__ import annotations
 
-import math
-
 from .._common import Stats
 
 TYPE_CHECKING = False
@@ -19,7 +17,16 @@ if TYPE_CHECKING:
 
 #: Keys of which the highest number is remembered, as in the engine.
 KNOWN_MOST = 65536
-_BUCKET = math.log(1.1)  # latencies of one bucket differ by 10 % at most
+
+
+def bucket_end(seconds: float) -> float:
+    """Return the end of the bucket of a latency, as the engine cuts them.
+
+    Eight an octave, in units of 128 ns (csrc/core/stats.c).
+    """
+    units = int(seconds * 1e9) >> 7
+    octave = max(units.bit_length() - 4, 0)
+    return (((units >> octave) + 1) << octave) * 128 / 1e9
 
 
 class Counters:
@@ -30,7 +37,8 @@ class Counters:
         self.errors: dict[str, int] = {}
         self.in_flight = 0
         self.regressions = 0
-        self.latencies: dict[int, int] = {}
+        self.latency_sum = 0.0
+        self.latencies: dict[float, int] = {}  # calls by the end of the bucket
 
     def began(self, operation: str, count: int) -> None:
         """Count a call of ``count`` ids, or of none."""
@@ -41,20 +49,21 @@ class Counters:
     def ended(self, count: int, seconds: float, results: Iterable[Any]) -> None:
         """Count its end, its errors by class, and how long it took."""
         self.in_flight -= max(count, 1)
-        bucket = math.ceil(math.log(max(seconds, 1e-9) * 1e9) / _BUCKET)
-        self.latencies[bucket] = self.latencies.get(bucket, 0) + 1
+        self.latency_sum += seconds
+        end = bucket_end(seconds)
+        self.latencies[end] = self.latencies.get(end, 0) + 1
         for item in results:
             if isinstance(item, BaseException):
                 name = type(item).__name__
                 self.errors[name] = self.errors.get(name, 0) + 1
 
     def quantile(self, share: float) -> float:
-        """Return the upper edge, in seconds, of the bucket with that quantile."""
+        """Return the end, in seconds, of the bucket with that quantile."""
         left = share * sum(self.latencies.values())
-        for bucket in sorted(self.latencies):
-            left -= self.latencies[bucket]
+        for end in sorted(self.latencies):
+            left -= self.latencies[end]
             if left <= 0:
-                return math.exp(bucket * _BUCKET) / 1e9
+                return end
         return 0.0
 
     def stats(self, engine: _native.Engine) -> Stats:
@@ -72,6 +81,8 @@ class Counters:
                 "latency_p50": self.quantile(0.5),
                 "latency_p99": self.quantile(0.99),
                 "latency_max": self.quantile(1.0),
+                "latency_sum": self.latency_sum,
+                "latency_buckets": tuple(sorted(self.latencies.items())),
             }
         )
 

@@ -54,6 +54,23 @@ ends_of_the_range_are_kept(void)
 }
 
 static void
+bucket_ends_at_the_first_time_of_the_next(void)
+{
+    uint64_t end = seqc_stats_bucket_end_ns(0);
+
+    CHECK(end == 128);
+    for (size_t i = 1; i < SEQC_STATS_BUCKETS; i++) {
+        struct seqc_stats stats = {0};
+        seqc_stats_latency(&stats, (int64_t)end - 1);
+        seqc_stats_latency(&stats, (int64_t)end);
+        CHECK(seqc_stats_read(&stats.latency[i - 1]) == 1);
+        CHECK(seqc_stats_read(&stats.latency[i]) == 1);
+        end = seqc_stats_bucket_end_ns(i);
+    }
+    CHECK(end == UINT64_MAX);
+}
+
+static void
 quantile_of_nothing_is_0(void)
 {
     struct seqc_stats stats = {0};
@@ -131,6 +148,7 @@ main(void)
     RUN(buckets_are_narrow_from_1_us_to_100_s);
     RUN(histogram_is_within_2_kb);
     RUN(ends_of_the_range_are_kept);
+    RUN(bucket_ends_at_the_first_time_of_the_next);
     RUN(quantile_of_nothing_is_0);
     RUN(quantiles_are_right);
     RUN(quantile_of_two_groups_is_in_one_of_them);

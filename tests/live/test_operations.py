@@ -165,6 +165,9 @@ def test_stats_count_what_happened(live_cache):
     assert stats.in_flight == 0
     assert stats.latency_count == 2
     assert 0 <= stats.latency_p50 <= stats.latency_p99 <= stats.latency_max < 5
+    assert sum(count for _, count in stats.latency_buckets) == 2
+    assert 0 < stats.latency_sum < 10
+    assert stats.latency_buckets[-1][0] >= stats.latency_max
 
 
 def test_stats_of_the_in_process_store_count_calls(memory_face):

@@ -8,7 +8,7 @@ import pytest
 from unit.foreign_store import DeletingBackend, DictBackend, LoopBackend
 
 import seqcache
-from seqcache import backends
+from seqcache import _live, backends
 from seqcache.errors import (
     AuthError,
     BulkError,
@@ -120,6 +120,10 @@ def test_known_numbers_are_bounded(monkeypatch, strict):
 
 
 def test_stats(cache, store):
+    def counted():
+        return sum(told.calls["increase"] for told in _live.read().values())
+
+    before = counted()
     cache.increase_seqs(["a", "b"])
     cache.get_seq("a")
     store.fault = OSError("gone")
@@ -131,6 +135,9 @@ def test_stats(cache, store):
     assert stats.errors["OutcomeUnknown"] == 0
     assert stats.latency_count == 3
     assert 0 < stats.latency_p50 <= stats.latency_p99 <= stats.latency_max
+    assert sum(count for _, count in stats.latency_buckets) == 3
+    assert 0 < stats.latency_sum < 3
+    assert counted() == before + 2
 
 
 def test_close_closes_the_backend_once(store):

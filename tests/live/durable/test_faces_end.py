@@ -13,6 +13,7 @@ import pytest
 from durable_faces import CAP, anyface, cache, face, lossy
 
 import seqcache
+from seqcache import _live
 from seqcache.errors import (
     BulkError,
     CeilingError,
@@ -151,6 +152,11 @@ def test_deadline_holds_on_a_silent_link(face, durable_server, ends_within):
 
 
 def test_stats_count_calls_and_what_sql_did(cache):
+    def taken():
+        kept = [told.durable for told in _live.read().values() if told.durable]
+        return sum(durable["takes"] for durable in kept)
+
+    before = taken()
     cache.increase_seq("alice")
     for _ in range(100):
         cache.increase_seq("alice")
@@ -158,6 +164,9 @@ def test_stats_count_calls_and_what_sql_did(cache):
     assert stats.calls["increase"] == 101
     assert stats.in_flight == 0
     assert stats.latency_count == 101
+    assert sum(count for _, count in stats.latency_buckets) == 101
+    assert stats.latency_sum > 0
+    assert taken() == before + 1
     assert stats.durable["takes"] == 1
     assert stats.durable["raises"] >= 1
     assert 0 < stats.durable["lease_left"] <= 5.0

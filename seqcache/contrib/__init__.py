@@ -1,0 +1,1 @@
+"""What brings seqcache together with other packages; each needs its extra."""

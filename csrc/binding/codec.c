@@ -135,17 +135,19 @@ codec_scalar(void *context,
     return false;
 }
 
-static void
-codec_tree(void *context, struct seqc_value *value)
+static bool
+codec_tree(void *context, struct seqc_value *value, size_t count)
 {
     CodecObject *self = context;
     PyObject *object = self->failed ? NULL : errors_tree(self->state, value);
 
+    (void)count;
     if (!object || PyList_Append(self->list, object)) {
         self->failed = true;
     }
     Py_XDECREF(object);
     seqc_value_free(value);
+    return true;
 }
 
 static PyObject *

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "core/durable.h"
 #include "core/park.h"
 
 /* A connection that brought bytes in this turn, so long ago at most, is not
@@ -38,8 +39,8 @@ loop_receive(LoopLinkObject *self)
         return;
     }
     now = seqc_now_ns();
-    status = seqc_socket_received(
-        &self->link, self->input, got, error, now, &loss);
+    status =
+        seqc_socket_received(&self->link, self->input, got, error, now, &loss);
     if (!status) {
         self->heard_ns = now;
     } else if (status != SEQC_PENDING) {
@@ -79,6 +80,9 @@ send_some(LoopLinkObject *self)
     fd = self->fd;
     if (fd < 0) {
         return false;
+    }
+    if (self->link.belief) {
+        seqc_durable_look(&self->link, seqc_lease_now_ns());
     }
     if (seqc_link_output(&self->link, &data, &len)) {
         loop_lose(self, SEQC_NOMEM, "out of memory");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/durable.h"
 
 /* Tries of a request that the server does not run; those whose script it lost
  * are sent in full at once, and wait only when that does not help either. */
@@ -17,7 +18,9 @@ call_done(struct seqc_link *link, struct seqc_call *call)
         seqc_call_unref(call);
         return;
     }
-    seqc_stats_latency(link->stats, link->now_ns - call->start_ns);
+    if (!call->is_slow) {
+        seqc_stats_latency(link->stats, link->now_ns - call->start_ns);
+    }
     call->next_done = NULL;
     if (link->done_tail) {
         link->done_tail->next_done = call;
@@ -73,7 +76,11 @@ finish_element(struct seqc_link *link,
         if (outcome.text) {
             note_error(element, outcome.text, outcome.len);
         }
-        seqc_stats_add(&link->stats->errors[outcome.status], 1);
+        if (call->durable && outcome.status) {
+            call->is_slow = true; /* counted at its end, by the binding */
+        } else {
+            seqc_stats_add(&link->stats->errors[outcome.status], 1);
+        }
     }
     if (--call->waiting == 0) {
         call_done(link, call);
@@ -243,6 +250,11 @@ expect_reply(void *context,
     if (!head || head->u.offset >= link->written) {
         return false;
     }
+    if (head->call->durable) {
+        *out_count = head->batch;
+        *out_shape = SEQC_SHAPE_VERDICTS;
+        return true;
+    }
     *out_count = head->span;
     switch ((enum seqc_op)head->op) {
     case SEQC_OP_MGET:
@@ -370,6 +382,9 @@ take_scalar(void *context,
 {
     struct seqc_link *link = context;
 
+    if (link->sent.head->call->durable) {
+        return seqc_durable_take_scalar(link, scalar, count);
+    }
     if (!count && scalar->type == SEQC_VALUE_ERROR) {
         take_error(link, pop_sent(link), scalar->text, scalar->len);
         return true;
@@ -386,16 +401,20 @@ take_scalar(void *context,
     return true;
 }
 
-static void
-take_tree(void *context, struct seqc_value *value)
+static bool
+take_tree(void *context, struct seqc_value *value, size_t count)
 {
     struct seqc_link *link = context;
-    struct seqc_request *request = pop_sent(link);
+    struct seqc_request *request;
 
+    if (link->sent.head->call->durable) {
+        return seqc_durable_take_tree_steal(link, value, count);
+    }
+    request = pop_sent(link);
     if (value->type == SEQC_VALUE_ERROR) {
         take_error(link, request, value->text, value->len);
         seqc_value_free(value);
-        return;
+        return true;
     }
     if (request->call->abandoned) {
         seqc_value_free(value);
@@ -403,6 +422,7 @@ take_tree(void *context, struct seqc_value *value)
         request->u.tree = value;
     }
     finish_good(link, request);
+    return true;
 }
 
 struct seqc_reply_target

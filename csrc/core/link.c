@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/answer.h"
+#include "core/durable.h"
 #include "core/encode.h"
 
 /* Bytes encoded before they are offered for writing. */
@@ -29,6 +30,7 @@ seqc_link_fini(struct seqc_link *link)
 {
     seqc_replies_fini(&link->replies);
     seqc_buf_fini(&link->out);
+    seqc_belief_unref(link->belief);
 }
 
 /* Here, where the keys are still in the cache. */
@@ -134,6 +136,9 @@ encode_next(struct seqc_link *link)
     size_t before = seqc_buf_len(&link->out);
     seqc_status status;
 
+    if (request->call->durable) {
+        return seqc_durable_encode(link);
+    }
     if (refuse_bound(link, request)) {
         return SEQC_OK;
     }
@@ -185,6 +190,7 @@ seqc_link_output(struct seqc_link *link,
             seqc_regress_unlock(link->regress);
         }
     }
+    link->lease.epoch = NULL; /* another output, another look */
     *out_len = seqc_buf_len(&link->out);
     *out_data = *out_len ? link->out.data + link->out.start : "";
     return *out_len ? SEQC_OK : status;
@@ -427,7 +433,7 @@ seqc_link_abandon(struct seqc_link *link,
             request->state = SEQC_REQUEST_IDLE;
             call->waiting--;
         }
-        seqc_stats_add(&link->stats->errors[outcome.status], 1);
+        seqc_stats_add(&link->stats->errors[outcome.status], !call->durable);
     }
     call->abandoned = true;
     if (!call->waiting) {

@@ -10,6 +10,7 @@
 #ifndef SEQC_LINK_H
 #define SEQC_LINK_H
 
+#include "core/belief.h"
 #include "core/buf.h"
 #include "core/delay.h"
 #include "core/regress.h"
@@ -26,6 +27,8 @@ struct seqc_link_options {
 struct seqc_link {
     struct seqc_link_options options;
     struct seqc_regress *regress; /* borrowed, NULL: off */
+    struct seqc_belief *belief;   /* a reference, NULL: not durable */
+    struct seqc_lease lease;      /* for one output, see durable.h */
     struct seqc_stats *stats;     /* borrowed */
     struct seqc_replies replies;
     struct seqc_buf out; /* encoded, not yet written */

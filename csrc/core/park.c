@@ -8,13 +8,31 @@
 
 #define NS_PER_S 1000000000
 
-int64_t
-seqc_now_ns(void)
+static int64_t
+read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+int64_t
+seqc_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+/* As boottime of seqcache/durable/drive.py, whose times it is compared with.
+ */
+int64_t
+seqc_lease_now_ns(void)
+{
+#ifdef CLOCK_BOOTTIME
+    return read_clock(CLOCK_BOOTTIME);
+#else
+    return read_clock(CLOCK_MONOTONIC);
+#endif
 }
 
 #ifdef __linux__

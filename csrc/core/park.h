@@ -10,6 +10,8 @@
 
 /* Monotonic, in nanoseconds. */
 int64_t seqc_now_ns(void);
+/* The clock of leases: goes on while the machine is suspended. */
+int64_t seqc_lease_now_ns(void);
 
 /* Sleeps while `*word` is `value`, at most until `until_ns` (SEQC_TIME_NEVER:
  * no end).  Returns early for no reason or on a signal: look again. */

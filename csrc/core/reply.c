@@ -13,44 +13,6 @@
 /* What the reader gets for an object that needs none. */
 static char token;
 
-void
-seqc_value_free(struct seqc_value *value)
-{
-    if (!value) {
-        return;
-    }
-    if (value->items) { /* depth is capped at SEQC_REPLY_DEPTH_MAX */
-        for (size_t i = 0; i < value->len; i++) {
-            seqc_value_free(value->items[i]);
-        }
-        seqc_free(value->items);
-    }
-    seqc_free(value->text);
-    seqc_free(value);
-}
-
-bool
-seqc_parse_integer(const char *text, size_t len, int64_t *out_value)
-{
-    bool negative = len > 0 && text[0] == '-';
-    size_t i = negative;
-    uint64_t value = 0;
-    uint64_t limit = (uint64_t)INT64_MAX + negative;
-
-    if (i == len || (text[i] == '0' && len > 1)) {
-        return false;
-    }
-    for (; i < len; i++) {
-        unsigned digit = (unsigned char)text[i] - (unsigned)'0';
-        if (digit > 9 || value > (limit - digit) / 10) {
-            return false;
-        }
-        value = value * 10 + digit;
-    }
-    *out_value = negative ? (int64_t)(0 - value) : (int64_t)value;
-    return true;
-}
-
 static void *
 refuse(struct seqc_replies *replies, seqc_status status, const char *why)
 {
@@ -78,11 +40,12 @@ attach_value(struct seqc_replies *replies,
         return refuse(replies, SEQC_NOMEM, "out of memory");
     }
     value->type = type;
-    if (task->parent) {
+    if (task->parent && task->parent->obj != &token) {
         struct seqc_value *parent = task->parent->obj;
         parent->items[task->idx] = value;
     } else {
         replies->root = value;
+        replies->root_count = task->parent ? replies->count : 0;
     }
     return value;
 }
@@ -130,7 +93,30 @@ add_container(struct seqc_replies *replies,
     return value;
 }
 
+/* The tree is whole.  False: stop reading. */
+static bool
+deliver_tree(struct seqc_replies *replies)
+{
+    struct seqc_reply_target *target = &replies->target;
+    struct seqc_value *tree = replies->root;
+
+    replies->root = NULL;
+    replies->tree_bytes = 0;
+    if (tree && !target->tree(target->context, tree, replies->root_count)) {
+        (void)refuse(replies, SEQC_PROTOCOL, "an answer of the wrong kind");
+        return false;
+    }
+    return true;
+}
+
 /* ---- the reader's object table ---- */
+
+/* Whether the object is an element of the reply itself. */
+static bool
+is_element(const redisReadTask *task)
+{
+    return task->parent && !task->parent->parent;
+}
 
 /* Asks, at the root of a reply, what it is for.  False: stop reading. */
 static bool
@@ -138,6 +124,9 @@ begin_reply(struct seqc_replies *replies, const redisReadTask *task)
 {
     struct seqc_reply_target *target = &replies->target;
 
+    if (replies->shape == SEQC_SHAPE_VERDICTS && is_element(task)) {
+        return deliver_tree(replies); /* the element before is whole */
+    }
     if (task->parent) {
         return true;
     }
@@ -151,6 +140,15 @@ begin_reply(struct seqc_replies *replies, const redisReadTask *task)
         return false;
     }
     return true;
+}
+
+/* Whether what is no container belongs to a tree. */
+static bool
+is_of_tree(const struct seqc_replies *replies, const redisReadTask *task)
+{
+    return replies->shape == SEQC_SHAPE_TREE ||
+           (replies->shape == SEQC_SHAPE_VERDICTS && task->parent &&
+            task->parent->parent);
 }
 
 static void *
@@ -193,7 +191,7 @@ create_string(const redisReadTask *task, char *text, size_t len)
     if (replies->is_dropped) {
         return &token;
     }
-    if (replies->shape == SEQC_SHAPE_TREE) {
+    if (is_of_tree(replies, task)) {
         return add_text(replies, task, scalar.type, scalar.text, scalar.len);
     }
     scalar.is_integer =
@@ -211,6 +209,22 @@ task_depth(const redisReadTask *task)
         depth++;
     }
     return depth;
+}
+
+/* An array where verdicts are due: of one for each call, or one for all. */
+static void *
+begin_verdicts(struct seqc_replies *replies,
+               const redisReadTask *task,
+               size_t count)
+{
+    if (task->parent) {
+        return add_container(replies, task, count);
+    }
+    if (count == replies->count && count > 2) {
+        return &token;
+    }
+    replies->shape = SEQC_SHAPE_TREE;
+    return add_container(replies, task, count);
 }
 
 static void *
@@ -235,6 +249,9 @@ create_array(const redisReadTask *task, size_t count)
     if (replies->shape == SEQC_SHAPE_TREE) {
         return add_container(replies, task, count);
     }
+    if (replies->shape == SEQC_SHAPE_VERDICTS) {
+        return begin_verdicts(replies, task, count);
+    }
     if (replies->shape == SEQC_SHAPE_SCALAR || task->parent ||
         count != replies->count) {
         return refuse(replies,
@@ -256,7 +273,7 @@ create_integer(const redisReadTask *task, long long integer)
     if (replies->is_dropped) {
         return &token;
     }
-    if (replies->shape != SEQC_SHAPE_TREE) {
+    if (!is_of_tree(replies, task)) {
         struct seqc_scalar scalar = {
             .type = SEQC_VALUE_INTEGER,
             .integer = integer,
@@ -284,7 +301,7 @@ create_double(const redisReadTask *task, double real, char *text, size_t len)
     if (replies->is_dropped) {
         return &token;
     }
-    if (replies->shape != SEQC_SHAPE_TREE) {
+    if (!is_of_tree(replies, task)) {
         return deliver_scalar(replies, task, &scalar);
     }
     value = attach_value(replies, task, 0, SEQC_VALUE_DOUBLE);
@@ -307,7 +324,7 @@ create_plain(const redisReadTask *task, enum seqc_value_type type, int truth)
     if (replies->is_dropped) {
         return &token;
     }
-    if (replies->shape != SEQC_SHAPE_TREE) {
+    if (!is_of_tree(replies, task)) {
         return deliver_scalar(replies, task, &scalar);
     }
     value = attach_value(replies, task, 0, type);
@@ -402,18 +419,6 @@ reader_failure(struct seqc_replies *replies)
     return replies->failure;
 }
 
-static void
-finish_reply(struct seqc_replies *replies)
-{
-    struct seqc_value *tree = replies->root;
-
-    if (tree) {
-        replies->root = NULL;
-        replies->tree_bytes = 0;
-        replies->target.tree(replies->target.context, tree);
-    }
-}
-
 static seqc_status
 feed_slice(struct seqc_replies *replies, const char *data, size_t len)
 {
@@ -428,8 +433,8 @@ feed_slice(struct seqc_replies *replies, const char *data, size_t len)
         if (redisReaderGetReply(reader, &object) != REDIS_OK) {
             return reader_failure(replies);
         }
-        if (object) {
-            finish_reply(replies);
+        if (object && !deliver_tree(replies)) {
+            return replies->failure;
         }
     } while (object);
     if (reader->len - reader->pos > SEQC_REPLY_BYTES_MAX) {

@@ -47,16 +47,19 @@ struct seqc_scalar {
 
 enum seqc_reply_shape {
     SEQC_SHAPE_SCALAR,
-    SEQC_SHAPE_ELEMENTS,
+    SEQC_SHAPE_ELEMENTS, /* `count` scalars */
     SEQC_SHAPE_TREE,
+    SEQC_SHAPE_VERDICTS, /* a scalar; or `count` (3 and more) scalars and
+                            arrays, which come as trees; or another array, as
+                            a whole */
 };
 
 /* Who gets the parts of a reply.  `expect` is asked when a reply begins and
  * says what must come (false: nobody waits for one, an error of the peer);
  * `scalar` gets the scalar, or element `index` of `count` (`count` 0: the
  * scalar is the whole reply), and says whether it is of a kind that may
- * answer (false: the peer is broken); `tree` gets the whole tree and owns
- * it. */
+ * answer (false: the peer is broken); `tree` does so with a tree, which it
+ * owns: the whole reply (`count` 0) or the next of `count` elements. */
 struct seqc_reply_target {
     bool (*expect)(void *context,
                    enum seqc_reply_shape *out_shape,
@@ -65,7 +68,7 @@ struct seqc_reply_target {
                    const struct seqc_scalar *scalar,
                    size_t index,
                    size_t count);
-    void (*tree)(void *context, struct seqc_value *value);
+    bool (*tree)(void *context, struct seqc_value *value, size_t count);
     void *context;
 };
 
@@ -83,6 +86,7 @@ struct seqc_replies {
     size_t count;            /* elements expected, then announced */
     size_t tree_bytes;       /* memory of the tree being built */
     struct seqc_value *root; /* tree being built, owned */
+    size_t root_count;       /* it is one of so many, 0: the whole reply */
     seqc_status failure;
     const char *why; /* static text behind `failure` */
 };

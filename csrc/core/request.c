@@ -37,8 +37,9 @@ static void
 free_result(struct seqc_request *request)
 {
     seqc_free(request->error);
-    if (request->op == SEQC_OP_RAW && request->state == SEQC_REQUEST_DONE &&
-        request->status == SEQC_OK) {
+    if (request->state == SEQC_REQUEST_DONE &&
+        request->status ==
+            (request->op == SEQC_OP_RAW ? SEQC_OK : SEQC_VERDICT)) {
         seqc_value_free(request->u.tree);
     }
 }

@@ -39,6 +39,7 @@ enum seqc_request_state {
 };
 
 struct seqc_call;
+struct seqc_epoch;
 struct seqc_value;
 
 struct seqc_request {
@@ -52,23 +53,33 @@ struct seqc_request {
         uint64_t offset; /* stream offset of the first byte, while sent */
         int64_t due_ns;  /* while delayed */
         int64_t value;   /* the result, once done */
-        struct seqc_value *tree; /* of a raw command, once done; owned */
+        struct seqc_value *tree; /* of a raw command, or of a SEQC_VERDICT,
+                                    once done; owned */
     } u;
 
-    int64_t floor; /* highest number known for the key when written */
+    union {
+        int64_t floor; /* highest number known for the key when written */
+        /* durable: what it was written with; borrowed from the belief */
+        const struct seqc_epoch *epoch;
+    };
+
     uint64_t hash; /* of the key, for the table behind `floor` */
     char *error;   /* what the server refused it with last; owned, or NULL */
     uint32_t key_len;
-    uint32_t span;       /* elements of an MGET head, else 1 */
-    uint8_t op;          /* enum seqc_op */
-    uint8_t state;       /* enum seqc_request_state */
-    uint8_t status;      /* seqc_status, once done */
-    uint8_t executed;    /* seqc_executed, once done with an error */
-    uint8_t cause;       /* seqc_status: what took the answer away */
-    uint8_t attempts;    /* times the server said that it did not run it */
-    bool regressed;      /* the answer is below `floor` */
-    bool maybe_run;      /* it was sent on a link that was lost */
-    uint32_t generation; /* of the table behind `floor`, when written */
+    uint32_t span;    /* elements of an MGET head, else 1 */
+    uint8_t op;       /* enum seqc_op */
+    uint8_t state;    /* enum seqc_request_state */
+    uint8_t status;   /* seqc_status, once done */
+    uint8_t executed; /* seqc_executed, once done with an error */
+    uint8_t cause;    /* seqc_status: what took the answer away */
+    uint8_t attempts; /* times the server said that it did not run it */
+    bool regressed;   /* the answer is below `floor` */
+    bool maybe_run;   /* it was sent on a link that was lost */
+
+    union {
+        uint32_t generation; /* of the table behind `floor`, when written */
+        uint32_t batch; /* durable, the first of one FCALL: how many it has */
+    };
 };
 
 struct seqc_call {
@@ -80,6 +91,9 @@ struct seqc_call {
     bool repeatable;       /* may be sent again after a lost link */
     bool once;             /* nor after the server said that it did not run */
     bool bound;            /* to the connection `connection`, or not at all */
+    bool durable;          /* carried by server functions, see durable.h */
+    bool again;            /* durable: it is sent again after a lost link */
+    bool is_slow;          /* durable: some request ended without a number */
     bool abandoned;
     bool is_away;        /* its thread is not in seqc_group_wait */
     bool timed;          /* linked in a list of deadlines */

@@ -20,6 +20,7 @@
 #define SEQC_STATUS_MAP(X)                                                    \
     X(OK, "", "done")                                                         \
     X(PENDING, "", "under way")                                               \
+    X(VERDICT, "", "durable: for the state machine to go on with")            \
     X(NOMEM, "MemoryError", "out of memory")                                  \
     X(CLOSED, "ClosedError", "the cache is closed")                           \
     X(CONNECT, "ConnectError", "no connection before the deadline")           \

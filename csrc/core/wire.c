@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/durable.h"
 #include "core/park.h"
 
 /* How long a leader blocks in recv before it looks at its deadline; nearer
@@ -104,6 +105,9 @@ write_queue(struct seqc_wire *wire)
 
     wire->wants_write = false;
     while (!status) {
+        if (link->belief) {
+            seqc_durable_look(link, seqc_lease_now_ns());
+        }
         if (seqc_link_output(link, &data, &len)) {
             lose(wire, &no_memory);
             return;

@@ -96,13 +96,18 @@ take_scalar(void *context,
     return true;
 }
 
-static void
-take_tree(void *context, struct seqc_value *value)
+static bool
+take_tree(void *context, struct seqc_value *value, size_t count)
 {
+    bool good = value->type != SEQC_VALUE_STRING || strcmp(value->text, "bad");
+
     (void)context;
+    CHECK(count == 0 || count == wanted_count);
+    note(count ? "+" : "", count != 0);
     note_value(value);
     note(";", 1);
     seqc_value_free(value);
+    return good;
 }
 
 static void
@@ -196,6 +201,29 @@ elements_come_with_their_index(void)
     check_reply(SEQC_SHAPE_ELEMENTS, 3, "*3\r\n$1\r\n7\r\n$-1\r\n+x\r\n",
                 "0=7;1:;2:x;");
     check_reply(SEQC_SHAPE_ELEMENTS, 3, "-LOADING\r\n", "0:LOADING;");
+}
+
+static void
+verdicts_are_numbers_with_trees_among_them(void)
+{
+    check_reply(SEQC_SHAPE_VERDICTS, 3,
+                "*3\r\n:7\r\n*3\r\n$3\r\nlow\r\n:8\r\n*1\r\n+x\r\n"
+                ":9\r\n*3\r\n*1\r\n:1\r\n*0\r\n*1\r\n+y\r\n-ERR z\r\n",
+                "0=7;+[str low,int 8,[str x]];2=9;"
+                "+[int 1];+[];+[str y];0:ERR z;");
+    check_reply(SEQC_SHAPE_VERDICTS, 3,
+                "*2\r\n$5\r\nepoch\r\n$1\r\ne\r\n*0\r\n"
+                "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n",
+                "[str epoch,str e];[];[int 1,int 2,int 3,int 4];");
+    check_reply(SEQC_SHAPE_VERDICTS, 2, "*2\r\n:1\r\n*1\r\n+x\r\n",
+                "[int 1,[str x]];");
+    check_reply(SEQC_SHAPE_VERDICTS, 1, ":1\r\n*1\r\n+x\r\n:2\r\n",
+                "0=1;[str x];0=2;");
+    check_reply(SEQC_SHAPE_VERDICTS, 3,
+                ">2\r\n+a\r\n*1\r\n+b\r\n*3\r\n*1\r\n+c\r\n:2\r\n:3\r\n",
+                "+[str c];1=2;2=3;");
+    check_refused(SEQC_SHAPE_VERDICTS, 3, "*3\r\n:1\r\n,1.5\r\n:2\r\n");
+    check_refused(SEQC_SHAPE_TREE, 0, "+bad\r\n");
 }
 
 static void
@@ -357,6 +385,7 @@ main(void)
     RUN(every_type_becomes_a_tree);
     RUN(scalars_need_no_tree);
     RUN(elements_come_with_their_index);
+    RUN(verdicts_are_numbers_with_trees_among_them);
     RUN(pushes_and_attributes_are_dropped);
     RUN(array_of_a_wrong_length_is_refused);
     RUN(attribute_within_a_reply_is_refused);

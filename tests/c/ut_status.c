@@ -28,7 +28,8 @@ every_failure_has_an_exception(void)
     CHECK(SEQC_OK == 0);
     CHECK(seqc_status_class(SEQC_OK)[0] == '\0');
     CHECK(seqc_status_class(SEQC_PENDING)[0] == '\0');
-    for (int i = SEQC_PENDING + 1; i < SEQC_STATUS_COUNT; i++) {
+    CHECK(seqc_status_class(SEQC_VERDICT)[0] == '\0');
+    for (int i = SEQC_VERDICT + 1; i < SEQC_STATUS_COUNT; i++) {
         const char *cls = seqc_status_class((seqc_status)i);
         CHECK(cls[0] >= 'A' && cls[0] <= 'Z');
     }

@@ -34,6 +34,7 @@ from .errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._acache import AsyncSeqCache, acache
+    from ._tally import ExportReport, ImportReport
     from .backends import AsyncBackend, Backend, register_backend
     from .config import Config
 
@@ -45,6 +46,8 @@ _LATER = {
     "AsyncSeqCache": "_acache",
     "Backend": "backends",
     "Config": "config",
+    "ExportReport": "_tally",
+    "ImportReport": "_tally",
     "acache": "_acache",
     "register_backend": "backends",
 }
@@ -62,6 +65,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConnectError",
+    "ExportReport",
+    "ImportReport",
     "NotASequence",
     "OutcomeUnknown",
     "ProtocolError",

@@ -7,6 +7,7 @@ import time
 import warnings
 
 from . import _common, _live, _native, _outcome
+from ._admin import AsyncAdmin
 from ._common import DEFAULT
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSeqCache", "acache"]
 
 
-class AsyncSeqCache(_native.AsyncClient):
+class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
     """A cache of sequences for asyncio; open one with `acache`.
 
     A call is under way when it returns its awaitable, which is an asyncio future:

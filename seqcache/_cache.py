@@ -6,6 +6,7 @@ import time
 import warnings
 
 from . import _common, _live, _native
+from ._admin import Admin
 from ._common import DEFAULT
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SeqCache", "cache"]
 
 
-class SeqCache(_native.Client):
+class SeqCache(Admin, _native.Client):
     """A cache of sequences for threads; open one with `cache`, share it freely.
 
     Every method may be called from any thread. The GIL is not held while a call

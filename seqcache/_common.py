@@ -182,6 +182,8 @@ def scan_store(
     """Yield (user id, number) of a store in memory."""
     from ._glob import compile_glob
 
+    if client._closed or client._engine.closed:
+        raise _outcome.closed("scan", client._engine.where)
     prefix = client._prefix
     fits = compile_glob(match).fullmatch
     cursor = 0

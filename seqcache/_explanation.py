@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ._html import table
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -28,14 +30,5 @@ class Explanation(list[Setting]):
         )
 
     def _repr_html_(self) -> str:
-        cells = (
-            "".join(f"<td>{_escape(text)}</td>" for text in (r.name, r.value, r.source))
-            for r in self
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
-        head = "<tr><th>field</th><th>value</th><th>from</th></tr>"
-        return f"<table>{head}{body}</table>"
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        rows = [(row.name, row.value, row.source) for row in self]
+        return table(("field", "value", "from"), rows)

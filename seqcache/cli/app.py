@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from ..errors import SeqCacheError
 from . import parser as options
@@ -53,31 +54,29 @@ def _parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
     return args
 
 
+# The module and the function of each verb.
+_VERBS = {
+    "demo": ("demo", "demo"),
+    "get": ("verbs", "get"),
+    "incr": ("verbs", "incr"),
+    "reserve": ("verbs", "reserve"),
+    "raise": ("verbs", "lift"),
+    "ls": ("verbs", "ls"),
+    "export": ("transfer", "dump"),
+    "import": ("transfer", "load"),
+    "ping": ("verbs", "ping"),
+    "ceilings": ("ceilings", "ceilings"),
+    "bench": ("bench", "bench"),
+}
+
+
 def _verb(name: str) -> Callable[[Namespace, Output], int]:
     """Return the function of a verb; imports no more than that verb needs."""
-    if name == "demo":
-        from .demo import demo
-
-        return demo
-    if name == "bench":
-        from .bench import bench
-
-        return bench
-    if name == "ceilings":
-        from .ceilings import ceilings
-
-        return ceilings
-    from . import verbs
-
-    table = {
-        "get": verbs.get,
-        "incr": verbs.incr,
-        "reserve": verbs.reserve,
-        "raise": verbs.lift,
-        "ls": verbs.ls,
-        "ping": verbs.ping,
-    }
-    return table[name]
+    module, function = _VERBS[name]
+    found: Callable[[Namespace, Output], int] = getattr(
+        import_module(f".{module}", __package__), function
+    )
+    return found
 
 
 def _output_gone(args: Namespace, out: Output, gone: OutputGone) -> int:
@@ -91,4 +90,4 @@ def _output_gone(args: Namespace, out: Output, gone: OutputGone) -> int:
         out.error(OSError(f"cannot write the result: {gone}"))
         return 1
     # `seqcache ls | head` got what it wanted; a new number that nobody read is lost.
-    return 0 if args.verb == "ls" else 1
+    return 0 if args.verb in ("ls", "export") else 1

@@ -133,9 +133,14 @@ class Output:
         """Tell a person something that has to be told, quiet or not."""
         self._complain(f"seqcache: {printable_text(text)}")
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a person looks at standard error, and wants to."""
+        return not self.quiet and is_terminal(sys.stderr)
+
     def progress(self, text: str) -> None:
         """Replace the line of progress on a terminal; ``""`` removes it."""
-        if not self.quiet and is_terminal(sys.stderr):
+        if self.shows_progress:
             self._complain(f"\r\x1b[K{text}", end="")
 
     def error(self, error: BaseException, about: str = "") -> None:
@@ -149,6 +154,8 @@ class Output:
         if hint and not self.quiet:
             label = self.style("hint:", "cyan", to="err")
             self._complain(f"  {label} {printable_text(hint)}")
+        for note in getattr(error, "__notes__", ()):
+            self.note(f"  {printable_text(note)}")
 
     def outcome(
         self, user_id: str | bytes, result: int | BaseException, **more: Any

@@ -120,6 +120,7 @@ def build() -> argparse.ArgumentParser:
 
     _demo(verb("demo", "a 20-second tour, on memory:// unless --url names a server"))
     _counters(verb)
+    _files(verb)
     verb("ping", "make one round trip and tell how long it took")
     _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
     _bench(verb("bench", "measure seqcache and the installed peers on one server"))
@@ -196,6 +197,19 @@ def _ceilings(parser: argparse.ArgumentParser) -> None:
     command("fence", "end the wait for old primaries; only if they are certainly dead")
     adopt = command("adopt", "write a row for each plain counter of the prefix")
     margin(adopt, "lift each by this: for a server that may have lost numbers")
+
+
+def _files(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    what = "a name with .csv is CSV, else JSON lines; .gz compresses; - is standard "
+    dump = verb("export", "write all ids and numbers of the prefix to FILE")
+    dump.add_argument("file", metavar="FILE", help=what + "output")
+    load = verb(
+        "import", "raise ids to the numbers in FILE, never back; may be repeated"
+    )
+    load.add_argument("file", metavar="FILE", help=what + "input")
+    load.add_argument(
+        "--dry-run", action="store_true", help="only tell what would be raised"
+    )
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

@@ -126,6 +126,14 @@ class Store:
         self.data[key] = value
         return OK
 
+    def do_msetnx(self, *words: bytes) -> Any:
+        """Set all keys, or none if there is one of them."""
+        if any(key in self.data for key in words[::2]):
+            return 0
+        for key, value in zip(words[::2], words[1::2], strict=True):
+            self.do_set(key, value)
+        return 1
+
     def do_del(self, *keys: bytes) -> Any:
         """DEL."""
         gone = [key for key in keys if self.data.pop(key, None) is not None]

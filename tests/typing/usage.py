@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import assert_type
 
 import seqcache
@@ -28,6 +30,11 @@ def blocking() -> None:
     assert_type(cache.delete_seq("a", restart_from_one=True), bool)
     pairs: Iterator[tuple[str | bytes, int]] = iter(cache.scan("a*"))
     next(pairs)
+    assert_type(cache.export_seqs(Path("x.csv")), seqcache.ExportReport)
+    report = cache.import_seqs("x.jsonl.gz", dry_run=True, progress=print)
+    assert_type(report, seqcache.ImportReport)
+    assert_type(report.bad_lines[0].reason, str)
+    cache.import_seqs(io.BytesIO(b""), progress=lambda done, total: None)
     assert_type(cache.namespace("x:"), seqcache.SeqCache)
     assert_type(cache.ping(), float)
     cache.stats()
@@ -51,6 +58,8 @@ async def on_a_loop() -> None:
     assert_type(await cache.ping(), float)
     pairs: AsyncIterator[tuple[str | bytes, int]] = aiter(cache.scan())
     await anext(pairs)
+    assert_type(await cache.export_seqs(io.StringIO()), seqcache.ExportReport)
+    assert_type(await cache.import_seqs("x"), seqcache.ImportReport)
     assert_type(cache.namespace("x:"), seqcache.AsyncSeqCache)
     assert_type(await asyncio.wait_for(cache.get_seq("a"), 1), int)
     assert_type(await asyncio.shield(cache.get_seq("a")), int)
@@ -144,3 +153,5 @@ def mistakes(cache: seqcache.SeqCache) -> None:
     cache.get_seq(None)  # type: ignore[arg-type]
     cache.increase_seq("a", "1")  # type: ignore[arg-type]
     cache.get_seqs(None)  # type: ignore[arg-type]
+    cache.import_seqs(5)  # type: ignore[arg-type]
+    cache.export_seqs("x", print)  # type: ignore[call-arg]

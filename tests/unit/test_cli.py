@@ -113,6 +113,67 @@ def test_json_is_one_object_a_line(run):
     assert isinstance(pinged["seconds"], float)
 
 
+def test_export_and_import_bring_every_number_back(run, tmp_path):
+    run("incr", "alice", "bob", "--by", "7")
+    file = str(tmp_path / "x.csv.gz")
+    assert run("export", file) == (0, f"2 ids written to {file}\n", "")
+    code, out, err = run("import", file, "--prefix", "copy:", "--dry-run")
+    assert (code, out) == (
+        0,
+        "2 read: 2 would be raised, 0 already ahead, 0 bad\n",
+    )
+    code, out, err = run("import", file, "--prefix", "copy:")
+    assert (code, out) == (0, "2 read: 2 raised, 0 already ahead, 0 bad\n")
+    assert err.endswith(" rows a second\n")
+    code, out, err = run("import", file, "--prefix", "copy:", "-q")
+    assert (code, out, err) == (0, "2 read: 0 raised, 2 already ahead, 0 bad\n", "")
+    assert run("get", "bob", "--prefix", "copy:")[1] == "7\n"
+    assert lines(run("export", file, "--json")[1]) == [{"file": file, "written": 2}]
+
+
+def test_import_tells_bad_lines_by_number_and_fails(run, tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("alice,5\nbob,five\n\x1b[2J,1,*\n")
+    code, out, err = run("import", str(file), "-q")
+    assert (code, out) == (1, "3 read: 1 raised, 0 already ahead, 2 bad\n")
+    assert err == (
+        f"seqcache: {file}:2: seq is no whole number: 'five'\n"
+        f"seqcache: {file}:3: user_id_base64 is no base64\n"
+    )
+    code, out, err = run("import", str(file), "--json")
+    assert (code, err) == (1, "")
+    (told,) = lines(out)
+    assert told.pop("seconds") >= 0
+    assert told == {
+        "file": str(file),
+        "read": 3,
+        "raised": 0,
+        "ahead": 1,
+        "bad": 2,
+        "bad_lines": [
+            {"line": 2, "reason": "seq is no whole number: 'five'"},
+            {"line": 3, "reason": "user_id_base64 is no base64"},
+        ],
+        "dry_run": False,
+    }
+
+
+def test_bad_lines_that_are_too_many_are_counted(run, tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("x\n" * 1500)
+    code, out, err = run("import", str(file), "-q")
+    assert (code, out) == (1, "1,500 read: 0 raised, 0 already ahead, 1,500 bad\n")
+    assert len(err.splitlines()) == 1001
+    assert err.endswith(f"seqcache: {file}: 500 more bad lines\n")
+
+
+def test_file_that_is_not_there_is_1(run, tmp_path):
+    code, out, err = run("import", str(tmp_path / "x"))
+    assert (code, out) == (1, "")
+    assert err.startswith("seqcache: [Errno 2] No such file")
+    assert run("export", str(tmp_path / "x" / "y"))[0] == 1
+
+
 def test_options_may_stand_before_the_verb(url, capsys):
     assert main(["--json", "--url", url, "get", "x"]) == 0
     assert lines(capsys.readouterr().out) == [{"user_id": "x", "seq": 0}]
@@ -151,6 +212,8 @@ def test_control_characters_of_an_id_do_not_reach_the_terminal(run):
         ["get", "x", "--url", "nonsense"],
         ["get", "x", "--url", "rediss://localhost"],
         ["get", "x", "--ur", "memory://"],
+        ["export"],
+        ["import"],
         ["bench", "--seconds", "0"],
         ["bench", "--rounds", "0"],
     ],

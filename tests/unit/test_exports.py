@@ -148,7 +148,13 @@ def test_public_object_has_a_docstring(name):
 
 
 OPERATIONS = ["get_seq", "increase_seq", "reserve", "raise_seq", "get_seqs"]
-OPERATIONS += ["increase_seqs", "raise_seqs", "delete_seq"]
+OPERATIONS += [
+    "increase_seqs",
+    "raise_seqs",
+    "delete_seq",
+    "export_seqs",
+    "import_seqs",
+]
 
 
 @pytest.mark.parametrize("face", [seqcache.SeqCache, seqcache.AsyncSeqCache])

@@ -251,3 +251,14 @@ def test_call_whose_time_is_up_does_not_reach_the_backend(cache, store):
         cache._perform(request)
     assert caught.value.executed is False
     assert store.seen == []
+
+
+def test_export_and_import_ask_the_backend_in_batches(cache, store, tmp_path):
+    wanted = {f"u{n}": n for n in range(1, 1200)}
+    cache.raise_seqs(wanted)
+    assert cache.export_seqs(tmp_path / "x.csv").written == 1199
+    other = cache.namespace("copy:")
+    report = other.import_seqs(tmp_path / "x.csv")
+    assert (report.read, report.raised, report.bad) == (1199, 1199, 0)
+    assert dict(other.scan()) == wanted
+    assert other.import_seqs(tmp_path / "x.csv").ahead == 1199

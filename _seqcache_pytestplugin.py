@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from seqcache import SeqCache
-    from seqcache.testing import AsyncCaches, Caches, Server
+    from seqcache.testing import AsyncCaches, Caches, Faults, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,12 +52,43 @@ def seqcache_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 
 @pytest.fixture
-def seqcache_url(seqcache_server: Server) -> str:
+def _seqcache_empty(request: pytest.FixtureRequest) -> str:
+    """The address of the server itself, without any numbers."""
+    try:
+        server: Server = request.getfixturevalue("seqcache_server")
+    except pytest.skip.Exception:
+        if "seqcache_faults" not in request.fixturenames:
+            raise
+        return "memory://"  # faults can be had without a server
+    return server.empty_url()
+
+
+@pytest.fixture
+def seqcache_url(request: pytest.FixtureRequest, _seqcache_empty: str) -> str:
     """The address for this test, without any numbers: give it to your code.
 
-    The server (of --seqcache-url: its database) is emptied before each test.
+    The server (of --seqcache-url: its database) is emptied before each test. With
+    seqcache_faults in the test, the address leads through them.
     """
-    return seqcache_server.empty_url()
+    if "seqcache_faults" in request.fixturenames:
+        faults: Faults = request.getfixturevalue("seqcache_faults")
+        return faults.url
+    return _seqcache_empty
+
+
+@pytest.fixture
+def seqcache_faults(_seqcache_empty: str) -> Iterator[Faults]:
+    """Stands between this test's caches and the server, and makes calls fail.
+
+    ``seqcache_faults.lose_reply()``: the server runs the next call, and its answer is
+    lost. So do silence, delay, reset, error, readonly and go_back, each at the nth
+    call; hold, hang_up, black_hole and down act on connections. Without a server
+    program it is a stand-in in this process.
+    """
+    from seqcache.testing import Faults
+
+    with Faults(_seqcache_empty) as faults:
+        yield faults
 
 
 @pytest.fixture

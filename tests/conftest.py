@@ -21,7 +21,7 @@ import pytest
 from servers import NoServer, Server, find_old_binary
 
 from fakes.node import FakeNode
-from fakes.proxy import Proxy
+from seqcache.testing import Faults
 
 SLACK_SECONDS = float(os.environ.get("SEQCACHE_TEST_SLACK", "0.5"))
 TEST_SECONDS = 60.0
@@ -107,9 +107,9 @@ def node() -> Iterator[FakeNode]:
 
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """A proxy before the shared real server."""
-    with Proxy(server.address) as between:
+def faults(server: Server) -> Iterator[Faults]:
+    """What stands before the shared real server."""
+    with Faults(server.url) as between:
         yield between
 
 

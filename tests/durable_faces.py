@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import make_face
 
-from fakes.proxy import Proxy
+from seqcache.testing import Faults
 
 STEP = 50
 CAP = 2**53 - 1
@@ -38,8 +38,8 @@ def cache(face):
 
 
 def lossy(face, server, **options):
-    """A durable cache behind a proxy; warm, so that one FCALL counts."""
-    proxy = Proxy(server.address)
-    cache = face.open(proxy.url, **options)
+    """A durable cache behind faults; warm, so that one FCALL counts."""
+    faults = Faults(server.url)
+    cache = face.open(faults.url, **options)
     cache.increase_seqs(["alice", "bob"])
-    return proxy, cache
+    return faults, cache

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .. import OutcomeUnknown, SeqCache, acache, cache
+from ..testing import Faults
 from . import rates
-from .lossy import LossyServer
 from .stage import Stage
 
 THREADS, CALLS = 8, 2000
@@ -106,12 +106,12 @@ def lost_reply(stage: Stage, seqs: SeqCache) -> dict[str, Any]:
     """The server counts, and the answer never comes."""
     stage.heading("7  The answer gets lost")
     stage.say("A server in this process that counts, then hangs up without a word:")
-    with LossyServer() as server, cache(server.url, on_regress="raise") as lossy:
+    with Faults("memory://") as faults, cache(faults.url, on_regress="raise") as lossy:
         lossy.increase_seq("alice", 41)
-        server.lose_next = True
+        faults.lose_reply()
         unknown = _fails(stage, lossy)
         held = stage.run('cache.get_seq("alice")', cache=lossy)
-        server.hang_up()
+        faults.hang_up()
         stage.say("The connection dies between two calls, so nothing can be lost:")
         following = stage.run('cache.increase_seq("alice")', cache=lossy)
     ok = unknown is not None and (held, following) == (42, 43)

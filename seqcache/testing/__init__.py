@@ -4,7 +4,8 @@
 """
 
 from ._check import check_backend
+from ._faults import Fault, Faults
 from ._opened import AsyncCaches, Caches
 from ._server import Server
 
-__all__ = ["AsyncCaches", "Caches", "Server", "check_backend"]
+__all__ = ["AsyncCaches", "Caches", "Fault", "Faults", "Server", "check_backend"]

@@ -14,12 +14,12 @@ import resp
 
 import seqcache
 from chaos.engine import Address, SocketEngine
-from fakes.proxy import Proxy
 from seqcache.ceilings import CeilingStore
 from seqcache.durable.drive import BlockingDriver, boottime
 from seqcache.durable.items import GET, INCR, RAISE, Item
 from seqcache.durable.machine import Durable
 from seqcache.errors import BulkError, SeqCacheError
+from seqcache.testing._relay import Relay
 
 
 class Client(Protocol):
@@ -110,7 +110,7 @@ class DurableClient:
         self.store.close()
 
 
-class Relay(Proxy):
+class Service(Relay):
     """What stands for discovery: one address that leads to whatever `find` names.
 
     When that moves, the connections to the old place are cut, as a moved service
@@ -119,7 +119,7 @@ class Relay(Proxy):
 
     def __init__(self, find: Callable[[], Address]) -> None:
         self.find = find
-        super().__init__(find())
+        super().__init__(find(), lambda words: None)
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -128,8 +128,12 @@ class Relay(Proxy):
         while not self._over.wait(0.01):
             address = self.find()
             if address != self.upstream:
-                self.upstream = address
-                self.reset_all()
+                self.call(lambda to=address: self._move(to))
+
+    def _move(self, address: Address) -> None:
+        self.upstream = address
+        for pair in list(self.pairs):
+            pair.end(reset=True)
 
     def close(self) -> None:
         """End all connections and threads."""
@@ -149,9 +153,9 @@ class CacheClient:
         deployment: str = "main/0",
         **options: Any,
     ) -> None:
-        self.relay = Relay(find)
+        self.service = Service(find)
         self.cache: Any = seqcache.cache(
-            self.relay.url,
+            f"redis://127.0.0.1:{self.service.port}/0",
             prefix="",
             ceilings=ceilings,
             deployment=deployment.partition("/")[0],
@@ -173,7 +177,7 @@ class CacheClient:
     def close(self) -> None:
         """End the cache and the way to its server."""
         self.cache.close()
-        self.relay.close()
+        self.service.close()
 
 
 class PlainClient:

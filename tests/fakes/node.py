@@ -23,7 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import store, wire
+from seqcache.testing import _wire
+
+from . import store
 
 Action = Callable[["Call"], None]
 GONE = (ConnectionError, OSError)
@@ -193,7 +195,7 @@ class Connection:
                 if not chunk or self.closed.is_set():
                     break
                 buffer += chunk
-                for args in wire.parse_commands(buffer):
+                for args, _ in _wire.take_commands(buffer):
                     self.node.dispatch(Call(self, args))
         self.closed.set()
 
@@ -201,7 +203,7 @@ class Connection:
         """Apply one command; the reply's bytes."""
         with self.node.lock:
             reply = self.node.store.run(self, args)
-        return wire.encode(reply, self.protocol)
+        return _wire.encode(reply, self.protocol)
 
     def reset(self) -> None:
         """Close with RST: what the client has not read is lost."""

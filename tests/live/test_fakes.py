@@ -1,4 +1,4 @@
-"""The fake node, the proxy and the private server, judged by redis-py.
+"""The fake node and the private server, judged by redis-py.
 
 They carry the proofs of the fault tests, so they are tried with a client that
 we did not write (its `incr` sends INCRBY), and with bare sockets.
@@ -90,39 +90,6 @@ def test_closing_node_ends_every_thread():
         assert time.monotonic() - began < 3
         with pytest.raises(ConnectionError):
             raw.read()
-
-
-def test_proxy_holds_and_releases_replies(server, proxy):
-    with resp.Resp(("127.0.0.1", proxy.port), timeout=0.2) as raw:
-        assert raw.ask("INCR", "a") == 1
-        proxy.replies.hold()
-        with pytest.raises(TimeoutError):
-            raw.ask("INCR", "a")
-        assert server.admin("GET", "a") == b"2"
-        proxy.replies.release()
-        raw.sock.settimeout(5)
-        raw.file.close()
-        raw.file = raw.sock.makefile("rb")
-        assert raw.read() == 2
-
-
-def test_proxy_black_hole_swallows_both_ways(server, proxy):
-    with resp.Resp(("127.0.0.1", proxy.port), timeout=0.2) as raw:
-        raw.ask("PING")
-        proxy.black_hole()
-        with pytest.raises(TimeoutError):
-            raw.ask("INCR", "a")
-    assert server.admin("GET", "a") is None
-    with resp.Resp(("127.0.0.1", proxy.port)) as raw:
-        assert raw.ask("INCR", "a") == 1
-
-
-def test_proxy_cuts_after_so_many_bytes(server, proxy):
-    with resp.Resp(("127.0.0.1", proxy.port)) as raw:
-        proxy.requests.cut_after(5)
-        with pytest.raises(ConnectionError):
-            raw.ask("INCR", "a")
-    assert server.admin("GET", "a") is None
 
 
 def test_server_paused_and_killed_comes_back(own_server):

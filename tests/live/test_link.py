@@ -8,26 +8,26 @@ import time
 import pytest
 
 import seqcache
-from fakes import node as faults
+from fakes import node as actions
 
 
-def test_black_holed_link_is_replaced(server, proxy, plain_face):
-    cache = plain_face.open(proxy.url, timeout=0.3)
+def test_black_holed_link_is_replaced(server, faults, plain_face):
+    cache = plain_face.open(faults.url, timeout=0.3)
     assert cache.increase_seq("alice") == 1
-    proxy.black_hole()
+    faults.black_hole()
     with pytest.raises(seqcache.OutcomeUnknown):
         cache.increase_seq("alice")
     time.sleep(1.2)  # a second of silence, and the link is dead
     assert cache.increase_seq("alice", timeout=5) == 2
-    assert proxy.accepted >= 2
+    assert faults.connections >= 2
     assert server.admin("GET", "seq:alice") == b"2"
 
 
 def test_black_holed_link_is_replaced_while_callers_come_and_go(
-    server, proxy, plain_face
+    server, faults, plain_face
 ):
     """Callers with short timeouts must not keep a dead link alive."""
-    cache = plain_face.open(proxy.url, timeout=0.1)
+    cache = plain_face.open(faults.url, timeout=0.1)
     assert cache.increase_seq("alice") == 1
     good: list[float] = []
     bad: list[seqcache.SeqCacheError] = []
@@ -46,7 +46,7 @@ def test_black_holed_link_is_replaced_while_callers_come_and_go(
     for thread in threads:
         thread.start()
     time.sleep(0.2)
-    proxy.black_hole()
+    faults.black_hole()
     cut = time.monotonic()
     while time.monotonic() < cut + 6 and not (good and good[-1] > cut + 0.3):
         time.sleep(0.02)
@@ -59,10 +59,10 @@ def test_black_holed_link_is_replaced_while_callers_come_and_go(
     assert 1 + len(good) <= value <= 1 + len(good) + unknown
 
 
-def test_reads_on_a_black_holed_link_go_on_over_the_next(server, proxy, plain_face):
-    cache = plain_face.open(proxy.url, timeout=0.3)
+def test_reads_on_a_black_holed_link_go_on_over_the_next(server, faults, plain_face):
+    cache = plain_face.open(faults.url, timeout=0.3)
     cache.increase_seq("alice", 7)
-    proxy.black_hole()
+    faults.black_hole()
     calls = [("get_seq", "alice"), ("get_seqs", ["alice"]), ("raise_seq", "alice", 3)]
     futures = [cache.start(*call, timeout=10) for call in calls]
     assert [future.result(10) for future in futures] == [7, [7], 7]
@@ -71,7 +71,7 @@ def test_reads_on_a_black_holed_link_go_on_over_the_next(server, proxy, plain_fa
 def test_a_slow_reply_does_not_cost_the_link(node, plain_face):
     cache = plain_face.open(node.url, timeout=5)
     cache.increase_seq("warm")
-    node.on("INCR", faults.delay(1.5), key="seq:slow")
+    node.on("INCR", actions.delay(1.5), key="seq:slow")
     before = node.connection_count
     assert cache.increase_seq("slow") == 1
     assert node.connection_count == before
@@ -82,7 +82,7 @@ def test_steady_replies_keep_the_link_though_single_calls_time_out(node, plain_f
     cache = plain_face.open(node.url, timeout=5)
     cache.increase_seq("warm")
     before = node.connection_count
-    node.on("INCR", faults.delay(0.25), times=8)
+    node.on("INCR", actions.delay(0.25), times=8)
     for _ in range(8):
         with pytest.raises(seqcache.OutcomeUnknown):
             cache.increase_seq("alice", timeout=0.05)
@@ -102,7 +102,7 @@ def test_server_restart_is_seen_by_stats(own_server, plain_face):
 
 def test_half_closed_link_is_replaced(node, plain_face):
     cache = plain_face.open(node.url, timeout=5)
-    node.on("INCR", faults.half_close)
+    node.on("INCR", actions.half_close)
     assert cache.increase_seq("alice") == 1
     time.sleep(0.05)
     assert cache.increase_seq("alice") == 2

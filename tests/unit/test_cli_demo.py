@@ -10,7 +10,6 @@ import pytest
 
 import seqcache
 from seqcache.cli import chart, demo, main, peers, rates, tour
-from seqcache.cli.lossy import LossyServer
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -62,16 +61,6 @@ def test_scene_that_does_not_hold_fails_the_demo(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "FAILED  not so" in out
     assert "This is not as it should be: broken" in out
-
-
-def test_lossy_server_counts_once_and_hangs_up():
-    with LossyServer() as server, seqcache.cache(server.url) as cache:
-        assert cache.increase_seq("alice", 41) == 41
-        server.lose_next = True
-        with pytest.raises(seqcache.OutcomeUnknown):
-            cache.increase_seq("alice")
-        assert server.counters[b"seq:alice"] == 42
-        assert cache.get_seq("alice") == 42
 
 
 def test_bench_of_memory_measures_us_and_says_why_not_others(capsys):

@@ -171,14 +171,10 @@ def test_wrong_token_is_refused(cache, token, error):
         cache.increase_seq("alice", token=token)
 
 
-def cut_next_reply(proxy):
-    proxy.replies.cut_after(0)
-
-
 def test_lost_reply_is_unknown_and_never_counted_twice(face, durable_server):
-    proxy, cache = lossy(face, durable_server, timeout=2.0)
-    with proxy:
-        cut_next_reply(proxy)
+    faults, cache = lossy(face, durable_server, timeout=2.0)
+    with faults:
+        faults.lose_reply()
         with pytest.raises(OutcomeUnknown) as caught:
             cache.increase_seq("alice", 3)
         error = caught.value
@@ -188,7 +184,7 @@ def test_lost_reply_is_unknown_and_never_counted_twice(face, durable_server):
         assert "increase_seq('alice')" in str(error)
         assert "command()" not in str(error)
         assert cache.increase_seq("alice") == 5
-        cut_next_reply(proxy)
+        faults.lose_reply()
         with pytest.raises(BulkError) as many:
             cache.increase_seqs(["alice", "bob"])
         assert [e.user_id for e in many.value.results] == ["alice", "bob"]
@@ -197,24 +193,24 @@ def test_lost_reply_is_unknown_and_never_counted_twice(face, durable_server):
 
 
 def test_token_survives_lost_replies_by_itself(face, durable_server):
-    proxy, cache = lossy(face, durable_server, timeout=5.0)
-    with proxy:
+    faults, cache = lossy(face, durable_server, timeout=5.0)
+    with faults:
         for number in range(2, 12):
-            cut_next_reply(proxy)
+            faults.lose_reply()
             assert cache.increase_seq("alice", token=f"m{number}") == number
-        cut_next_reply(proxy)
+        faults.lose_reply()
         assert cache.increase_seqs(["alice", "bob"], token="m") == [12, 2]
-        cut_next_reply(proxy)
+        faults.lose_reply()
         assert cache.get_seq("alice") == 12
-        cut_next_reply(proxy)
+        faults.lose_reply()
         assert cache.raise_seq("alice", 20) == 20
         cache.close()
 
 
 def test_lost_answer_of_a_read_is_a_timeout(face, durable_server):
-    proxy, cache = lossy(face, durable_server, retry="never")
-    with proxy:
-        cut_next_reply(proxy)
+    faults, cache = lossy(face, durable_server, retry="never")
+    with faults:
+        faults.lose_reply()
         with pytest.raises(CallTimeout) as caught:
             cache.get_seq("alice")
         assert caught.value.executed is None
@@ -223,9 +219,9 @@ def test_lost_answer_of_a_read_is_a_timeout(face, durable_server):
 
 
 def test_gap_is_taken_instead_of_an_error_if_wanted(face, durable_server):
-    proxy, cache = lossy(face, durable_server, retry="gap")
-    with proxy:
-        cut_next_reply(proxy)
+    faults, cache = lossy(face, durable_server, retry="gap")
+    with faults:
+        faults.lose_reply()
         assert cache.increase_seq("alice") == 3
         cache.close()
 

@@ -131,9 +131,9 @@ def test_closed_cache_says_so_and_leaves_no_thread(face):
 
 
 def test_close_ends_calls_that_wait(face, durable_server):
-    proxy, cache = lossy(face, durable_server, timeout=30.0)
-    with proxy:
-        proxy.black_hole()
+    faults, cache = lossy(face, durable_server, timeout=30.0)
+    with faults:
+        faults.black_hole()
         waiting = cache.start("increase_seq", "alice")
         time.sleep(0.2)
         cache.close()
@@ -143,9 +143,9 @@ def test_close_ends_calls_that_wait(face, durable_server):
 
 
 def test_deadline_holds_on_a_silent_link(face, durable_server, ends_within):
-    proxy, cache = lossy(face, durable_server)
-    with proxy:
-        proxy.black_hole()
+    faults, cache = lossy(face, durable_server)
+    with faults:
+        faults.black_hole()
         with ends_within(0.3), pytest.raises(OutcomeUnknown):
             cache.increase_seq("alice", timeout=0.3)
         cache.close()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from seqcache import SeqCache
     from seqcache.testing import AsyncCaches, Caches, Faults, Server
 
+# In the stash of a test that has the address of the server itself.
+_BARE = pytest.StashKey[bool]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--seqcache-url``."""
@@ -73,11 +76,14 @@ def seqcache_url(request: pytest.FixtureRequest, _seqcache_empty: str) -> str:
     if "seqcache_faults" in request.fixturenames:
         faults: Faults = request.getfixturevalue("seqcache_faults")
         return faults.url
+    request.node.stash[_BARE] = True
     return _seqcache_empty
 
 
 @pytest.fixture
-def seqcache_faults(_seqcache_empty: str) -> Iterator[Faults]:
+def seqcache_faults(
+    request: pytest.FixtureRequest, _seqcache_empty: str
+) -> Iterator[Faults]:
     """Stands between this test's caches and the server, and makes calls fail.
 
     ``seqcache_faults.lose_reply()``: the server runs the next call, and its answer is
@@ -87,6 +93,12 @@ def seqcache_faults(_seqcache_empty: str) -> Iterator[Faults]:
     """
     from seqcache.testing import Faults
 
+    if _BARE in request.node.stash:
+        pytest.fail(
+            "seqcache_faults must be an argument of the test (or of a fixture, or in "
+            "usefixtures): here it comes after caches that lead past it",
+            pytrace=False,
+        )
     with Faults(_seqcache_empty) as faults:
         yield faults
 

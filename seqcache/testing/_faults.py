@@ -36,7 +36,7 @@ class Fault:
     seen: int = 0
     fired: int = 0
 
-    def meets(self, words: list[bytes]) -> bool:
+    def _meets(self, words: list[bytes]) -> bool:
         """Count a call, if it is one of those meant; is it its turn?"""
         verb = words[0].upper()
         if verb in SETUP if self.command is None else verb != self.command:
@@ -246,7 +246,7 @@ class Faults:
     def _judge(self, words: list[bytes]) -> Fate | None:
         if words[0].upper() not in SETUP:
             self._calls.append(tuple(words))
-        met = [fault for fault in self._faults if fault.meets(words)]
+        met = [fault for fault in self._faults if fault._meets(words)]
         if not met:
             return None
         met[0].fired += 1

@@ -18,8 +18,9 @@ from seqcache.cli import main, parser
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
-# The example of durable mode needs a server: tests/live/durable/test_faces.py runs it.
-PYTHON = [b for language, b in BLOCKS if language == "python" and "ceilings=" not in b]
+# Run elsewhere: durable mode in tests/live/durable, the test in tests/plugin.
+ELSEWHERE = re.compile("ceilings=|def test_")
+PYTHON = [b for name, b in BLOCKS if name == "python" and not ELSEWHERE.search(b)]
 CONSOLE = [body for language, body in BLOCKS if language == "console"]
 
 

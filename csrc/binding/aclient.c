@@ -7,6 +7,19 @@
 #include "binding/loop.h"
 #include "core/park.h"
 
+/* A pool without a lock: the GIL is held around all that is done to a call of
+ * a loop.  Not where a block that is used after its end is to be found. */
+static struct args_prefix
+pooled_prefix(const ClientObject *client)
+{
+    struct args_prefix prefix = client_prefix(client);
+
+#if !defined(Py_GIL_DISABLED) && !defined(__SANITIZE_ADDRESS__)
+    prefix.pool = &client->engine->state->calls;
+#endif
+    return prefix;
+}
+
 /* ---- where the call belongs ---- */
 
 /* The running loop; borrowed.  NULL with RuntimeError. */
@@ -102,7 +115,7 @@ aclient_run(PyObject *self,
     loop = running_loop(client, operation->spec.method);
     call = loop ? operation_call(operation,
                                  engine->state,
-                                 client_prefix(client),
+                                 pooled_prefix(client),
                                  args,
                                  count,
                                  keyword_names,

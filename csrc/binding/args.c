@@ -250,7 +250,7 @@ args_single(struct module_state *state,
     if (args_user_id(state, user_id, &id)) {
         return NULL;
     }
-    call = seqc_call_new(1, (size_t)(prefix.len + id.len));
+    call = seqc_call_new_single(prefix.pool, (size_t)(prefix.len + id.len));
     if (!call) {
         PyErr_NoMemory();
     } else {

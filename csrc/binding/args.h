@@ -51,10 +51,11 @@ int args_parse(const struct args_spec *spec,
                PyObject *keyword_names,
                PyObject **out_values);
 
-/* The prefix of a view. */
+/* The prefix of a view, and where the memory of a call comes from. */
 struct args_prefix {
     const char *data; /* borrowed */
     Py_ssize_t len;
+    struct seqc_call_pool *pool; /* NULL: of no pool */
 };
 
 /* A call with one request; the caller owns it.  NULL with an exception. */

@@ -5,11 +5,10 @@
 static PyObject *
 call_weak_loop(PyObject *reference, PyObject *unused)
 {
-    PyObject *loop = PyObject_CallNoArgs(reference);
+    PyObject *loop = weak_target(reference);
 
     (void)unused;
-    if (loop == Py_None) {
-        Py_DECREF(loop);
+    if (!loop) {
         PyErr_SetString(PyExc_RuntimeError, "the event loop is gone");
         return NULL;
     }
@@ -60,20 +59,6 @@ make_loop_getter(struct awaitable_state *state, PyObject *loop)
     return getter;
 }
 
-static bool
-is_reference_to(PyObject *reference, PyObject *loop)
-{
-#if PY_VERSION_HEX >= 0x030d0000
-    PyObject *alive = NULL;
-
-    (void)PyWeakref_GetRef(reference, &alive);
-    Py_XDECREF(alive);
-    return alive == loop;
-#else
-    return PyWeakref_GET_OBJECT(reference) == loop;
-#endif
-}
-
 /* A task asks once an await: an attribute that is a shared function saves it
    the making of a bound method. */
 static PyObject *
@@ -87,7 +72,7 @@ awaitable_get_loop(PyObject *object, void *unused)
         return NULL;
     }
     if (state->loop_getter &&
-        is_reference_to(state->loop_getter_ref, self->loop)) {
+        is_weak_reference_to(state->loop_getter_ref, self->loop)) {
         return Py_NewRef(state->loop_getter);
     }
     return make_loop_getter(state, self->loop);

@@ -12,10 +12,12 @@ awaitable_check_initialized(AwaitableObject *self)
     return -1;
 }
 
-/* The value of the one keyword `name`, borrowed, or NULL. */
+/* The value of the one keyword `name` (`interned`: the string that code has
+ * for it), borrowed, or NULL. */
 static int
 parse_keyword(const char *function,
               const char *name,
+              PyObject *interned,
               PyObject *names,
               PyObject *const *values,
               PyObject **out_value)
@@ -25,7 +27,8 @@ parse_keyword(const char *function,
         return 0;
     }
     if (PyTuple_GET_SIZE(names) > 1 ||
-        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name)) {
+        (PyTuple_GET_ITEM(names, 0) != interned &&
+         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name))) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got an unexpected keyword argument",
                      function);
@@ -95,7 +98,8 @@ awaitable_cancel_method(PyObject *object,
         PyErr_SetString(PyExc_TypeError, "cancel() takes at most 1 argument");
         return NULL;
     }
-    if (parse_keyword("cancel", "msg", names, args + count, &message) < 0 ||
+    if (parse_keyword("cancel", "msg", NULL, names, args + count, &message) <
+            0 ||
         awaitable_check_initialized(self) < 0) {
         return NULL;
     }
@@ -119,8 +123,12 @@ awaitable_add_done_callback(PyObject *object,
             "add_done_callback() takes exactly 1 positional argument");
         return NULL;
     }
-    if (parse_keyword(
-            "add_done_callback", "context", names, args + 1, &context) < 0 ||
+    if (parse_keyword("add_done_callback",
+                      "context",
+                      self->state->str_context,
+                      names,
+                      args + 1,
+                      &context) < 0 ||
         awaitable_check_initialized(self) < 0) {
         return NULL;
     }

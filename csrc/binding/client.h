@@ -27,7 +27,10 @@ typedef struct ClientObject {
 static inline struct args_prefix
 client_prefix(const ClientObject *client)
 {
-    return (struct args_prefix){client->prefix_data, client->prefix_len};
+    return (struct args_prefix){
+        .data = client->prefix_data,
+        .len = client->prefix_len,
+    };
 }
 
 int client_setup_type(PyObject *module, struct module_state *state);

@@ -5,6 +5,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 
 #if PY_VERSION_HEX < 0x030b0000
 #error "seqcache needs Python 3.11 or newer"
@@ -41,5 +42,30 @@ PyErr_SetRaisedException(PyObject *exception)
                   PyException_GetTraceback(exception));
 }
 #endif
+
+/* What a weak reference refers to: a new reference, or NULL. */
+static inline PyObject *
+weak_target(PyObject *reference)
+{
+#ifdef Py_GIL_DISABLED
+    PyObject *object = NULL;
+
+    (void)PyWeakref_GetRef(reference, &object);
+    return object;
+#else
+    PyObject *object = ((PyWeakReference *)reference)->wr_object;
+
+    /* 0: it is about to be deallocated */
+    return object == Py_None || Py_REFCNT(object) == 0 ? NULL
+                                                       : Py_NewRef(object);
+#endif
+}
+
+/* For an object that is alive. */
+static inline bool
+is_weak_reference_to(PyObject *reference, PyObject *object)
+{
+    return ((PyWeakReference *)reference)->wr_object == object;
+}
 
 #endif

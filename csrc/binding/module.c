@@ -132,7 +132,10 @@ module_clear(PyObject *module)
 static void
 module_free(void *module)
 {
+    struct module_state *state = PyModule_GetState(module);
+
     (void)module_clear(module);
+    seqc_call_pool_fini(&state->calls);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "binding/awaitable.h"
+#include "core/request.h"
 
 struct engine;
 
@@ -21,6 +22,7 @@ struct module_state {
     PyTypeObject *reply_error_type;
     PyTypeObject *store_type;
     struct awaitable_state awaitable;
+    struct seqc_call_pool calls;  /* of the asyncio face */
     struct EngineObject *engines; /* all of them, for fork; borrowed */
     unsigned long fork_count;     /* forks between us and the importer */
     pthread_mutex_t fork_mutex;   /* held around a fork: one at a time */

@@ -21,6 +21,13 @@ put_unsigned(char *out, uint64_t value)
     char *end = digits + sizeof digits;
     char *p = end;
 
+    if (value < 100) { /* the length of nearly every key */
+        if (value >= 10) {
+            *out++ = (char)('0' + value / 10);
+        }
+        *out++ = (char)('0' + value % 10);
+        return out;
+    }
     do {
         *--p = (char)('0' + value % 10);
         value /= 10;
@@ -88,9 +95,9 @@ put_mget(char *out, const struct seqc_request *head)
 static size_t
 command_room(const struct seqc_request *request)
 {
-    size_t room = 128;
+    size_t room = 128 + request->key_len + INTEGER_CHARS + 8;
 
-    for (uint32_t i = 0; i < request->span; i++) {
+    for (uint32_t i = 1; i < request->span; i++) {
         room += request[i].key_len + INTEGER_CHARS + 8;
     }
     if (request->op == SEQC_OP_RAISE) {

@@ -112,10 +112,15 @@ seqc_hash_bytes(const struct seqc_hash_seed *seed,
     return fold(state ^ words[3], (uint64_t)len ^ words[1]);
 }
 
-/* Packed from the front, newest first; a hash of 0 is an unused entry. */
+struct regress_entry {
+    uint64_t hash; /* 0: unused */
+    int64_t value;
+};
+
+/* Packed from the front, newest first.  Of most sets only the first line is
+ * ever touched. */
 struct regress_set {
-    uint64_t hashes[WAYS];
-    int64_t values[WAYS];
+    struct regress_entry entries[WAYS];
 };
 
 /* One block behind one pointer: a growing table is never half there. */
@@ -160,8 +165,11 @@ static inline size_t
 find_entry(const struct regress_set *set, uint64_t hash)
 {
     for (size_t i = 0; i < WAYS; i++) {
-        if (set->hashes[i] == hash) {
+        if (set->entries[i].hash == hash) {
             return i;
+        }
+        if (!set->entries[i].hash) {
+            break;
         }
     }
     return WAYS;
@@ -170,19 +178,17 @@ find_entry(const struct regress_set *set, uint64_t hash)
 static inline bool
 is_full(const struct regress_set *set)
 {
-    return set->hashes[WAYS - 1] != 0;
+    return set->entries[WAYS - 1].hash != 0;
 }
 
 /* Everything moves back by one; of a full set the last entry is lost. */
 static void
 push_entry(struct regress_set *set, uint64_t hash, int64_t value)
 {
-    memmove(
-        &set->hashes[1], &set->hashes[0], (WAYS - 1) * sizeof set->hashes[0]);
-    memmove(
-        &set->values[1], &set->values[0], (WAYS - 1) * sizeof set->values[0]);
-    set->hashes[0] = hash;
-    set->values[0] = value;
+    memmove(&set->entries[1],
+            &set->entries[0],
+            (WAYS - 1) * sizeof set->entries[0]);
+    set->entries[0] = (struct regress_entry){hash, value};
 }
 
 /* A set splits into two, so nothing is lost and the order is kept. */
@@ -190,9 +196,9 @@ static void
 copy_set(const struct regress_set *set, struct regress_table *table)
 {
     for (size_t i = WAYS; i-- > 0;) {
-        uint64_t hash = set->hashes[i];
-        if (hash) {
-            push_entry(find_set(table, hash), hash, set->values[i]);
+        struct regress_entry entry = set->entries[i];
+        if (entry.hash) {
+            push_entry(find_set(table, entry.hash), entry.hash, entry.value);
         }
     }
 }
@@ -228,19 +234,17 @@ add_entry(struct seqc_regress *regress, uint64_t hash, int64_t value)
     push_entry(set, hash, value);
 }
 
-/* In a full set what is used climbs, so that the unused is replaced. */
+/* What is used climbs out of the second line, so that the unused is replaced
+ * when the set is full. */
 static void
 promote(struct regress_set *set, size_t i)
 {
-    if (i == 0 || !is_full(set)) {
+    if (i < WAYS / 2) {
         return;
     }
-    uint64_t hash = set->hashes[i];
-    int64_t value = set->values[i];
-    set->hashes[i] = set->hashes[i - 1];
-    set->values[i] = set->values[i - 1];
-    set->hashes[i - 1] = hash;
-    set->values[i - 1] = value;
+    struct regress_entry entry = set->entries[i];
+    set->entries[i] = set->entries[i - 1];
+    set->entries[i - 1] = entry;
 }
 
 struct seqc_regress *
@@ -320,8 +324,7 @@ seqc_regress_prefetch(const struct seqc_regress *regress, uint64_t hash)
 #ifdef __GNUC__
     const struct regress_set *set = find_set(regress->table, hash);
 
-    __builtin_prefetch(set->hashes);
-    __builtin_prefetch(set->values);
+    __builtin_prefetch(set);
 #else
     (void)regress;
     (void)hash;
@@ -334,7 +337,7 @@ seqc_regress_floor(const struct seqc_regress *regress, uint64_t hash)
     const struct regress_set *set = find_set(regress->table, hash);
     size_t i = regress->deletes ? WAYS : find_entry(set, hash);
 
-    return i < WAYS ? set->values[i] : SEQC_REGRESS_UNKNOWN;
+    return i < WAYS ? set->entries[i].value : SEQC_REGRESS_UNKNOWN;
 }
 
 void
@@ -347,8 +350,8 @@ seqc_regress_raise(struct seqc_regress *regress, uint64_t hash, int64_t value)
         add_entry(regress, hash, value);
         return;
     }
-    if (set->values[i] < value) {
-        set->values[i] = value;
+    if (set->entries[i].value < value) {
+        set->entries[i].value = value;
     }
     promote(set, i);
 }
@@ -363,7 +366,7 @@ seqc_regress_set(struct seqc_regress *regress, uint64_t hash, int64_t value)
         add_entry(regress, hash, value);
         return;
     }
-    set->values[i] = value;
+    set->entries[i].value = value;
     promote(set, i);
 }
 
@@ -377,10 +380,9 @@ seqc_regress_forget(struct seqc_regress *regress, uint64_t hash)
         return;
     }
     for (; i + 1 < WAYS; i++) {
-        set->hashes[i] = set->hashes[i + 1];
-        set->values[i] = set->values[i + 1];
+        set->entries[i] = set->entries[i + 1];
     }
-    set->hashes[WAYS - 1] = 0;
+    set->entries[WAYS - 1].hash = 0;
 }
 
 void

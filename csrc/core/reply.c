@@ -444,21 +444,54 @@ feed_slice(struct seqc_replies *replies, const char *data, size_t len)
     return SEQC_OK;
 }
 
+/* ---- plain numbers, without the reader ---- */
+
+/* Takes the plain numbers at the front: nearly all that ever comes, at a
+ * third of what the reader takes.  Returns where they end. */
+static const char *
+take_numbers(struct seqc_replies *replies, const char *at, const char *end)
+{
+    const struct seqc_reply_target *target = &replies->target;
+    const char *next;
+    bool is_string;
+    int64_t value;
+
+    while ((next = seqc_read_number(at, end, &is_string, &value)) &&
+           target->number(target->context,
+                          is_string ? SEQC_VALUE_STRING : SEQC_VALUE_INTEGER,
+                          value)) {
+        at = next;
+    }
+    return at;
+}
+
+static bool
+is_between_replies(const redisReader *reader)
+{
+    return reader->ridx == -1 && reader->pos == reader->len;
+}
+
 seqc_status
 seqc_replies_feed(struct seqc_replies *replies, const char *data, size_t len)
 {
+    const char *end = data + len;
     seqc_status status = SEQC_OK;
 
     if (!replies->reader || replies->failure) {
         return replies->failure ? replies->failure : SEQC_NOMEM;
     }
-    /* hiredis moves the rest of its buffer to the front after every KB that
-     * it parsed: small slices keep that rest small. */
-    while (len && !status) {
-        size_t slice = len < SLICE_BYTES ? len : SLICE_BYTES;
-        status = feed_slice(replies, data, slice);
-        data += slice;
-        len -= slice;
+    while (data < end && !status) {
+        if (replies->target.number && is_between_replies(replies->reader)) {
+            data = take_numbers(replies, data, end);
+        }
+        /* hiredis moves the rest of its buffer to the front after every KB
+         * that it parsed: small slices keep that rest small. */
+        size_t left = (size_t)(end - data);
+        size_t slice = left < SLICE_BYTES ? left : SLICE_BYTES;
+        if (slice) {
+            status = feed_slice(replies, data, slice);
+            data += slice;
+        }
     }
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "core/number.h"
 #include "core/status.h"
 
 /* A reply as a tree, for everything rare. */
@@ -59,7 +60,10 @@ enum seqc_reply_shape {
  * `scalar` gets the scalar, or element `index` of `count` (`count` 0: the
  * scalar is the whole reply), and says whether it is of a kind that may
  * answer (false: the peer is broken); `tree` does so with a tree, which it
- * owns: the whole reply (`count` 0) or the next of `count` elements. */
+ * owns: the whole reply (`count` 0) or the next of `count` elements.
+ * `number` (may be NULL) is offered a reply that is nothing but one plain
+ * number, an integer or a string, before anything else is asked; false: it is
+ * read in the ordinary way. */
 struct seqc_reply_target {
     bool (*expect)(void *context,
                    enum seqc_reply_shape *out_shape,
@@ -69,6 +73,7 @@ struct seqc_reply_target {
                    size_t index,
                    size_t count);
     bool (*tree)(void *context, struct seqc_value *value, size_t count);
+    bool (*number)(void *context, enum seqc_value_type type, int64_t value);
     void *context;
 };
 
@@ -104,8 +109,5 @@ seqc_status seqc_replies_reset(struct seqc_replies *replies) SEQC_CHECK;
 seqc_status seqc_replies_feed(struct seqc_replies *replies,
                               const char *data,
                               size_t len) SEQC_CHECK;
-
-/* Strict decimal of a 64-bit integer, as Redis stores it. */
-bool seqc_parse_integer(const char *text, size_t len, int64_t *out_value);
 
 #endif

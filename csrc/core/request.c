@@ -26,6 +26,59 @@ seqc_call_new(uint32_t count, size_t key_bytes)
     return call;
 }
 
+#define SINGLE_BYTES (sizeof(struct seqc_call) + sizeof(struct seqc_request))
+
+struct seqc_call *
+seqc_call_new_single(struct seqc_call_pool *pool, size_t key_bytes)
+{
+    struct seqc_call *call;
+
+    if (!pool || SINGLE_BYTES + key_bytes > SEQC_POOL_BLOCK_BYTES) {
+        return seqc_call_new(1, key_bytes);
+    }
+    call = pool->spares;
+    if (call) {
+        pool->spares = call->next_done;
+        pool->count--;
+    } else {
+        call = seqc_malloc(SEQC_POOL_BLOCK_BYTES);
+    }
+    if (!call) {
+        return NULL;
+    }
+    memset(call, 0, SINGLE_BYTES);
+    atomic_init(&call->refs, 1);
+    call->count = 1;
+    call->deadline_ns = SEQC_TIME_NEVER;
+    call->pool = pool;
+    return call;
+}
+
+void
+seqc_call_pool_fini(struct seqc_call_pool *pool)
+{
+    while (pool->spares) {
+        struct seqc_call *call = pool->spares;
+        pool->spares = call->next_done;
+        seqc_free(call);
+    }
+    pool->count = 0;
+}
+
+static void
+free_call(struct seqc_call *call)
+{
+    struct seqc_call_pool *pool = call->pool;
+
+    if (pool && pool->count < SEQC_POOL_BLOCKS_MAX) {
+        call->next_done = pool->spares;
+        pool->spares = call;
+        pool->count++;
+    } else {
+        seqc_free(call);
+    }
+}
+
 struct seqc_call *
 seqc_call_ref(struct seqc_call *call)
 {
@@ -36,7 +89,9 @@ seqc_call_ref(struct seqc_call *call)
 static void
 free_result(struct seqc_request *request)
 {
-    seqc_free(request->error);
+    if (request->error) {
+        seqc_free(request->error);
+    }
     if (request->state == SEQC_REQUEST_DONE &&
         request->status ==
             (request->op == SEQC_OP_RAW ? SEQC_OK : SEQC_VERDICT)) {
@@ -54,7 +109,7 @@ seqc_call_unref(struct seqc_call *call)
     for (uint32_t i = 0; i < call->count; i++) {
         free_result(&call->requests[i]);
     }
-    seqc_free(call);
+    free_call(call);
 }
 
 void
@@ -101,19 +156,6 @@ seqc_error_dup(const char *text, size_t len)
 }
 
 void
-seqc_list_push(struct seqc_list *list, struct seqc_request *request)
-{
-    request->next = NULL;
-    request->prev = list->tail;
-    if (list->tail) {
-        list->tail->next = request;
-    } else {
-        list->head = request;
-    }
-    list->tail = request;
-}
-
-void
 seqc_list_push_front(struct seqc_list *list, struct seqc_request *request)
 {
     request->prev = NULL;
@@ -124,22 +166,6 @@ seqc_list_push_front(struct seqc_list *list, struct seqc_request *request)
         list->tail = request;
     }
     list->head = request;
-}
-
-void
-seqc_list_remove(struct seqc_list *list, struct seqc_request *request)
-{
-    if (request->prev) {
-        request->prev->next = request->next;
-    } else {
-        list->head = request->next;
-    }
-    if (request->next) {
-        request->next->prev = request->prev;
-    } else {
-        list->tail = request->prev;
-    }
-    request->next = request->prev = NULL;
 }
 
 void

@@ -14,6 +14,7 @@
 #define SEQC_REQUEST_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -82,6 +83,20 @@ struct seqc_request {
     };
 };
 
+/* Memory of calls with one short key, kept for the next one: making one is the
+ * rule, not the exception.  Whoever takes from a pool and whoever gives back
+ * hold one lock, the same, or are one thread.  All zero bytes is the initial
+ * state. */
+#define SEQC_POOL_BLOCK_BYTES 256
+#define SEQC_POOL_BLOCKS_MAX  64
+
+struct seqc_call_pool {
+    struct seqc_call *spares; /* owned, linked by next_done */
+    uint32_t count;
+};
+
+void seqc_call_pool_fini(struct seqc_call_pool *pool);
+
 struct seqc_call {
     atomic_int refs;
     _Atomic uint32_t word; /* what a parked thread sleeps on, see group.h */
@@ -108,6 +123,7 @@ struct seqc_call {
     uint32_t heap_index; /* 1 and up in the heap of timers.h, else 0 */
     struct seqc_call *timer_next; /* see timers.h */
     struct seqc_call *timer_prev;
+    struct seqc_call_pool *pool; /* borrowed; where its memory goes, or NULL */
     struct seqc_request requests[];
 };
 
@@ -115,6 +131,9 @@ struct seqc_call {
  * caller owns the only reference and fills the requests with
  * seqc_call_add_key.  NULL when out of memory. */
 struct seqc_call *seqc_call_new(uint32_t count, size_t key_bytes);
+/* The same for one request, from `pool` if the key is short. */
+struct seqc_call *seqc_call_new_single(struct seqc_call_pool *pool,
+                                       size_t key_bytes);
 struct seqc_call *seqc_call_ref(struct seqc_call *call);
 void seqc_call_unref(struct seqc_call *call); /* NULL is fine */
 
@@ -143,10 +162,31 @@ struct seqc_list {
     struct seqc_request *tail;
 };
 
-void seqc_list_push(struct seqc_list *list, struct seqc_request *request);
+/* The two that every request passes, twice: inline. */
+static inline void
+seqc_list_push(struct seqc_list *list, struct seqc_request *request)
+{
+    struct seqc_request *tail = list->tail;
+
+    request->next = NULL;
+    request->prev = tail;
+    *(tail ? &tail->next : &list->head) = request;
+    list->tail = request;
+}
+
+/* Leaves next and prev of `request` as they were. */
+static inline void
+seqc_list_remove(struct seqc_list *list, struct seqc_request *request)
+{
+    struct seqc_request *next = request->next;
+    struct seqc_request *prev = request->prev;
+
+    *(prev ? &prev->next : &list->head) = next;
+    *(next ? &next->prev : &list->tail) = prev;
+}
+
 void seqc_list_push_front(struct seqc_list *list,
                           struct seqc_request *request);
-void seqc_list_remove(struct seqc_list *list, struct seqc_request *request);
 /* Moves all of `from` before the head of `list`, order kept. */
 void seqc_list_prepend(struct seqc_list *list, struct seqc_list *from);
 

@@ -22,10 +22,10 @@ seqc_timers_fini(struct seqc_timers *timers)
     seqc_timers_init(timers);
 }
 
-/* Behind the last one that is not later: the tail, unless clocks were read in
- * another order than calls were added. */
+/* Behind the last one that is not later: clocks may be read in another order
+ * than calls are added. */
 static void
-link_call(struct seqc_timers *timers, struct seqc_call *call)
+insert_call(struct seqc_timers *timers, struct seqc_call *call)
 {
     struct seqc_call *prev = timers->tail;
 
@@ -34,32 +34,33 @@ link_call(struct seqc_timers *timers, struct seqc_call *call)
     }
     call->timer_prev = prev;
     call->timer_next = prev ? prev->timer_next : timers->head;
-    if (call->timer_next) {
-        call->timer_next->timer_prev = call;
-    } else {
-        timers->tail = call;
-    }
-    if (prev) {
-        prev->timer_next = call;
-    } else {
-        timers->head = call;
-    }
+    *(call->timer_next ? &call->timer_next->timer_prev : &timers->tail) = call;
+    *(prev ? &prev->timer_next : &timers->head) = call;
 }
 
-static void
+static inline void
+link_call(struct seqc_timers *timers, struct seqc_call *call)
+{
+    struct seqc_call *tail = timers->tail;
+
+    if (tail && tail->deadline_ns > call->deadline_ns) {
+        insert_call(timers, call);
+        return;
+    }
+    call->timer_prev = tail;
+    call->timer_next = NULL;
+    *(tail ? &tail->timer_next : &timers->head) = call;
+    timers->tail = call;
+}
+
+static inline void
 unlink_call(struct seqc_timers *timers, struct seqc_call *call)
 {
-    if (call->timer_prev) {
-        call->timer_prev->timer_next = call->timer_next;
-    } else {
-        timers->head = call->timer_next;
-    }
-    if (call->timer_next) {
-        call->timer_next->timer_prev = call->timer_prev;
-    } else {
-        timers->tail = call->timer_prev;
-    }
-    call->timer_next = call->timer_prev = NULL;
+    struct seqc_call *next = call->timer_next;
+    struct seqc_call *prev = call->timer_prev;
+
+    *(prev ? &prev->timer_next : &timers->head) = next;
+    *(next ? &next->timer_prev : &timers->tail) = prev;
 }
 
 static void

@@ -110,6 +110,24 @@ take_tree(void *context, struct seqc_value *value, size_t count)
     return good;
 }
 
+static bool takes_numbers; /* offered ones, without a question */
+static size_t numbers_taken;
+
+static bool
+take_number(void *context, enum seqc_value_type type, int64_t value)
+{
+    struct seqc_scalar scalar = {
+        .type = type, .integer = value, .is_integer = true};
+
+    if (!takes_numbers || wanted != SEQC_SHAPE_SCALAR || owed <= 0) {
+        return false;
+    }
+    CHECK(type == SEQC_VALUE_INTEGER || type == SEQC_VALUE_STRING);
+    owed--;
+    numbers_taken++;
+    return take_scalar(context, &scalar, 0, 0);
+}
+
 static void
 start(enum seqc_reply_shape shape, size_t count)
 {
@@ -142,7 +160,9 @@ check_reply(enum seqc_reply_shape shape,
 {
     size_t len = strlen(data);
 
-    for (size_t cut = 0; cut <= len; cut++) {
+    for (size_t i = 0; i <= len * 2 + 1; i++) {
+        size_t cut = i / 2;
+        takes_numbers = i % 2; /* what is seen is the same */
         start(shape, count);
         CHECK(!feed(data, cut));
         CHECK(!feed(data + cut, len - cut));
@@ -158,7 +178,9 @@ check_reply(enum seqc_reply_shape shape,
 static void
 check_refused(enum seqc_reply_shape shape, size_t count, const char *data)
 {
-    for (size_t cut = 0; cut <= strlen(data); cut++) {
+    for (size_t i = 0; i <= strlen(data) * 2 + 1; i++) {
+        size_t cut = i / 2;
+        takes_numbers = i % 2;
         start(shape, count);
         seqc_status status = feed(data, cut);
         status = status ? status : feed(data + cut, strlen(data) - cut);
@@ -193,6 +215,40 @@ scalars_need_no_tree(void)
                 "0=9223372036854775807;0=42;0:;0:no;0:ERR x;"
                 "0=-9223372036854775808;0:9223372036854775808;0:-0;0:01;0:;"
                 "0:-;0:1 ;");
+}
+
+/* How many of the replies are taken without the reader; the rest, and all
+ * behind the first of them, go through it. */
+static void
+check_short_way(const char *data, size_t count)
+{
+    takes_numbers = true;
+    numbers_taken = 0;
+    start(SEQC_SHAPE_SCALAR, 0);
+    CHECK(!feed(data, strlen(data)));
+    CHECK(numbers_taken == count);
+}
+
+static void
+plain_numbers_take_the_short_way(void)
+{
+    check_short_way(":1\r\n:0\r\n:999999999999999999\r\n$1\r\n7\r\n"
+                    "$18\r\n123456789012345678\r\n", 5);
+    check_short_way(":1\r\n:1000000000000000000\r\n:2\r\n", 1);
+    check_short_way(":-1\r\n", 0);
+    check_short_way("$2\r\n-1\r\n", 0);
+    check_short_way("$2\r\n01\r\n", 0);
+    check_short_way("$2\r\n1 \r\n", 0);
+    check_short_way("$4\r\n1\r\n2\r\n", 0); /* "1\r\n2" is one string */
+    check_short_way("$-1\r\n", 0);
+    check_short_way("+1\r\n", 0);
+    check_short_way(":12", 0);
+    takes_numbers = true; /* of the array nothing is offered */
+    numbers_taken = 0;
+    start(SEQC_SHAPE_ELEMENTS, 1);
+    CHECK(!feed("*1\r\n", 4));
+    wanted = SEQC_SHAPE_SCALAR;
+    CHECK(!feed("$1\r\n7\r\n:2\r\n", 11) && !numbers_taken);
 }
 
 static void
@@ -378,12 +434,14 @@ main(void)
         .expect = expect,
         .scalar = take_scalar,
         .tree = take_tree,
+        .number = take_number,
     };
 
     ut_watch();
     CHECK(!seqc_replies_init(&replies, target));
     RUN(every_type_becomes_a_tree);
     RUN(scalars_need_no_tree);
+    RUN(plain_numbers_take_the_short_way);
     RUN(elements_come_with_their_index);
     RUN(verdicts_are_numbers_with_trees_among_them);
     RUN(pushes_and_attributes_are_dropped);

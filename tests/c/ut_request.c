@@ -162,7 +162,6 @@ lists_keep_order_in_both_directions(void)
     check_list(&list, r, "201");
     seqc_list_remove(&list, &r[0]); /* the middle */
     check_list(&list, r, "21");
-    CHECK(!r[0].next && !r[0].prev);
     seqc_list_push_front(&list, &r[3]);
     seqc_list_remove(&list, &r[1]); /* the tail */
     check_list(&list, r, "32");
@@ -199,6 +198,48 @@ prepend_moves_all_before_the_head(void)
     check_list(&list, r, "23014");
 }
 
+static void
+pool_keeps_the_memory_of_short_calls(void)
+{
+    struct seqc_call_pool pool = {0};
+    struct seqc_call *calls[SEQC_POOL_BLOCKS_MAX + 2];
+    size_t count = sizeof calls / sizeof *calls;
+
+    ut_fail_at(0);
+    for (size_t i = 0; i < count; i++) {
+        calls[i] = seqc_call_new_single(&pool, 40);
+        calls[i]->requests[0].error = seqc_error_dup("x", 1);
+        calls[i]->requests[0].u.value = 7;
+        calls[i]->waiting = 9;
+    }
+    struct seqc_call *large = seqc_call_new_single(&pool, 4096);
+    struct seqc_call *loner = seqc_call_new_single(NULL, 40);
+    CHECK(!large->pool && !loner->pool && calls[0]->pool == &pool);
+    seqc_call_unref(large);
+    seqc_call_unref(loner);
+    for (size_t i = 0; i < count; i++) {
+        seqc_call_unref(calls[i]);
+    }
+    CHECK(pool.count == SEQC_POOL_BLOCKS_MAX);
+    CHECK(ut_live == SEQC_POOL_BLOCKS_MAX);
+    for (size_t i = 0; i < count; i++) { /* as new, whatever they were */
+        calls[i] = seqc_call_new_single(&pool, 1);
+        CHECK(calls[i]->count == 1 && !calls[i]->waiting);
+        CHECK(!calls[i]->requests[0].error && !calls[i]->next_done);
+        CHECK(!calls[i]->requests[0].u.value);
+        CHECK(calls[i]->deadline_ns == SEQC_TIME_NEVER);
+    }
+    CHECK(!pool.count && ut_live == (long)count);
+    for (size_t i = 0; i < count; i++) {
+        seqc_call_unref(calls[i]);
+    }
+    seqc_call_pool_fini(&pool);
+    CHECK(!pool.spares && ut_live == 0);
+    ut_fail_at(1);
+    CHECK(!seqc_call_new_single(&pool, 1));
+    ut_fail_at(0);
+}
+
 int
 main(void)
 {
@@ -210,6 +251,7 @@ main(void)
     RUN(without_memory_there_is_no_call_or_no_text);
     RUN(tree_is_freed_with_the_call);
     RUN(lists_keep_order_in_both_directions);
+    RUN(pool_keeps_the_memory_of_short_calls);
     RUN(prepend_moves_all_before_the_head);
     return ut_finish();
 }

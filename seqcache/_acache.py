@@ -323,6 +323,10 @@ async def _open(
     from .config import Config
 
     made = Config.coerce(config, **overrides)
+    if made.is_embedded:
+        from .embedded.acache import open_acache as open_embedded
+
+        return await open_embedded(made)
     if made.ceilings is not None:
         from .durable.acache import open_acache as open_durable
 

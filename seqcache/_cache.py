@@ -244,6 +244,10 @@ def cache(
     from .config import Config
 
     made = Config.coerce(config, **overrides)
+    if made.is_embedded:
+        from .embedded.cache import open_cache as open_embedded
+
+        return open_embedded(made)
     if made.ceilings is not None:
         from .durable.cache import open_cache as open_durable
 

@@ -63,7 +63,7 @@ def open_engine(
     config: Config, connect: Connect | None, connections: int
 ) -> _native.Engine:
     """Make the engine of a cache; nothing is connected yet."""
-    memory = config.location.kind == "memory"
+    memory = config.location.kind == "memory" and config.ceilings is None
     return _native.Engine(
         where_of(config),
         connect,

@@ -11,6 +11,7 @@ from .errors import (
     BulkError,
     BusyError,
     CallTimeout,
+    CeilingError,
     ClosedError,
     ConnectError,
     NotASequence,
@@ -41,6 +42,11 @@ _HINTS = {
     "NOAUTH": "the server wants a password",
     "WRONGPASS": "check the user name and the password",
     "NOPERM": "the user's ACL lacks a right for this command or key",
+}
+_CEILING_HINTS = {
+    "unavailable": "is the database up, and may we write to it?",
+    "fence": "one process gives the numbers: use the cache there, or close it first",
+    "rolled_back": "stop the writers and lift the ceilings: docs/durable.md",
 }
 
 
@@ -98,6 +104,8 @@ def _make(
             f"{call}: max_pending commands were in flight for {_span(timeout)}",
             hint="raise max_pending, or call less at once",
         )
+    if class_name == "CeilingError":
+        return ceiling(call, text or "")
     if class_name == "ClosedError":
         return ClosedError(f"{call}: the cache was closed meanwhile", executed=executed)
     return _refused(class_name, call, text or "", executed)
@@ -161,13 +169,21 @@ def _refused(
             hint="the key holds something else: another prefix, or `seqcache migrate`",
         )
     if class_name == "SequenceOverflow":
-        message = f"{call}: the sequence would pass 2**63 - 1"
+        durable = "2^53" in text
+        message = f"{call}: the sequence would pass 2**{53 if durable else 63} - 1"
         return SequenceOverflow(message, executed=executed, code=code)
     if class_name == "ServerError":
         hint = _HINTS.get(code)
         return ServerError(message, executed=executed, code=code, hint=hint)
     cls: type[SeqCacheError] = getattr(errors, class_name)
     return cls(message, executed=executed, hint=_HINTS.get(code))
+
+
+def ceiling(call: str, text: str) -> CeilingError:
+    """Build the error of a refusal; its text begins with the reason."""
+    reason, _, told = text.partition(" ")
+    hint = _CEILING_HINTS.get(reason)
+    return CeilingError(f"{call}: {told}", executed=False, hint=hint, reason=reason)
 
 
 def bulk(

@@ -20,7 +20,8 @@ DEFAULT_PORT = 6379
 TCP_SCHEMES = ("redis", "valkey")
 UNIX_SCHEMES = ("unix", "redis+unix")
 MEMORY_SCHEME = "memory"
-BUILT_IN = (*TCP_SCHEMES, *UNIX_SCHEMES, MEMORY_SCHEME)
+SQLITE_SCHEME = "sqlite"
+BUILT_IN = (*TCP_SCHEMES, *UNIX_SCHEMES, MEMORY_SCHEME, SQLITE_SCHEME)
 # What a later version brings. Named here so that nobody gets plain TCP for them.
 LATER = {
     "rediss": "TLS",
@@ -28,7 +29,6 @@ LATER = {
     "redis+sentinel": "Sentinel",
     "redis+cluster": "Redis Cluster",
     "rediss+cluster": "Redis Cluster",
-    "sqlite": "the embedded durable backend",
 }
 
 _ENCODE_HINT = "in a user or password write / ? # @ : % percent-encoded, e.g. %40 for @"
@@ -40,7 +40,8 @@ class Location:
     """Where the backend is, without user, password, database or options.
 
     ``kind`` is ``"tcp"`` (host, port), ``"unix"`` (path), ``"memory"`` (path is the
-    name, empty for a store of one's own) or ``"other"`` (path is what stands between
+    name, empty for a store of one's own), ``"sqlite"`` (path is the file) or
+    ``"other"`` (path is what stands between
     ``://`` and the query, without the user part).
     """
 
@@ -64,7 +65,8 @@ class Location:
             host = quote(self.host, ":.-_~")
             return f"{self.scheme}://{_bracket(host)}:{self.port}"
         safe = "/-_.~" if self.kind != "other" else None
-        return f"{self.scheme}://{quote(self.path, safe)}"
+        slash = "/" if self.kind == "sqlite" else ""
+        return f"{self.scheme}://{slash}{quote(self.path, safe)}"
 
 
 class Split:
@@ -160,7 +162,20 @@ def _locate(scheme: str, host: str, path: str) -> tuple[Location, int | None]:
         if path.strip("/"):
             raise _error("memory:// takes one name and no path", "memory://name")
         return Location("memory", scheme, path=_text(host)), None
+    if scheme == SQLITE_SCHEME:
+        return Location("sqlite", scheme, path=_file(host, path)), None
     return Location("other", scheme, path=host + path), None
+
+
+def _file(host: str, path: str) -> str:
+    """Return the file of sqlite:///file or sqlite:////folder/file."""
+    name = _text(path[1:])
+    if host or not name or name == ":memory:" or name.endswith("/"):
+        raise _error(
+            "sqlite:/// needs a file",
+            "sqlite:///relative.db, sqlite:////absolute.db; memory:// keeps no file",
+        )
+    return name
 
 
 def _host_port(text: str) -> tuple[str, int]:

@@ -134,14 +134,20 @@ class Config:
                 sources.setdefault(name, "default")
             self.__dict__[name] = kept if name == "url" else value
         self.__dict__["_location"] = location
-        if location.kind == "memory":
-            self._refuse_address()
+        if location.kind in ("memory", "sqlite"):
+            self._refuse_address(location)
 
-    def _refuse_address(self) -> None:
-        """Nobody logs in to memory://, and it has no databases."""
+    def _refuse_address(self, location: _urls.Location) -> None:
+        """Nobody logs in to this process, and it has no databases."""
         for name in ("username", "password", "credentials", "db"):
             if self.__dict__[name]:
-                raise ConfigError(f"memory:// takes no {name}", option=name)
+                raise ConfigError(f"{location.scheme}:// takes no {name}", option=name)
+        if location.kind == "sqlite" and self.ceilings is not None:
+            raise ConfigError(
+                "sqlite:/// keeps its ceilings in its own file",
+                hint="memory:// takes ceilings kept elsewhere",
+                option="ceilings",
+            )
 
     @classmethod
     def from_url(cls, url: str, **overrides: Any) -> Self:
@@ -269,6 +275,12 @@ class Config:
         """The parts of ``url``: kind, scheme, host, port, path."""
         location: _urls.Location = self.__dict__["_location"]
         return location
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether durable numbers are given by this process, without a server."""
+        kind = self.location.kind
+        return kind == "sqlite" or (kind == "memory" and self.ceilings is not None)
 
     @property
     def address(self) -> str:

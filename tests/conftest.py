@@ -32,6 +32,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FACES = ["sync-tcp", "sync-unix", "async-tcp", "async-uvloop"]
 MEMORY = ["memory-sync", "memory-async"]
+EMBEDDED = ["sqlite-sync", "sqlite-async"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -140,7 +141,7 @@ def make_face(name: str, url: str) -> Any:
     """A face by the name of its fixture parameter."""
     import faces
 
-    if name in ("sync-tcp", "sync-unix", "memory-sync"):
+    if name in ("sync-tcp", "sync-unix", "memory-sync", "sqlite-sync"):
         return faces.SyncFace(name, url)
     loop = "uvloop" if name == "async-uvloop" else "asyncio"
     return faces.AsyncFace(name, url, loop_factory(loop))
@@ -150,6 +151,8 @@ def face_of(name: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """The face, pointed at the shared server or at memory, closed at the end."""
     if name.startswith("memory"):
         url = "memory://"
+    elif name.startswith("sqlite"):
+        url = f"sqlite:///{request.getfixturevalue('tmp_path')}/seq.db"
     else:
         shared: Server = request.getfixturevalue("server")
         url = shared.sock_url if name == "sync-unix" else shared.url
@@ -158,9 +161,27 @@ def face_of(name: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     face.close()
 
 
-@pytest.fixture(params=FACES + MEMORY)
+@pytest.fixture(params=FACES + MEMORY + EMBEDDED)
 def face(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Every face, memory included."""
+    yield from face_of(request.param, request)
+
+
+@pytest.fixture(params=FACES + MEMORY)
+def plain_face_or_memory(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Every face that is not durable."""
+    yield from face_of(request.param, request)
+
+
+@pytest.fixture
+def plain_cache(plain_face_or_memory: Any) -> Any:
+    """An open cache whose sequences may be deleted."""
+    return plain_face_or_memory.open()
+
+
+@pytest.fixture(params=EMBEDDED)
+def embedded_face(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Both faces of a file of ceilings."""
     yield from face_of(request.param, request)
 
 

@@ -120,6 +120,16 @@ class Face:
         """Is the default target the in-process store?"""
         return self.url.startswith("memory:")
 
+    @property
+    def is_durable(self) -> bool:
+        """Does the default target never give a number twice?"""
+        return self.url.startswith("sqlite:")
+
+    @property
+    def last(self) -> int:
+        """The last number of a sequence at the default target."""
+        return 2**53 - 1 if self.is_durable else 2**63 - 1
+
     def open(self, config: Any = None, **overrides: Any) -> Handle:
         """Open a cache at `config` (default: this face's server)."""
         target = self.url if config is None else config

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "binding/cells.h"
 #include "binding/loop.h"
 #include "core/park.h"
 
@@ -77,6 +78,9 @@ finish_now_steal(ClientObject *client, PyObject *loop, struct seqc_call *call)
 
     if (client->engine->store) {
         engine_run_in_memory(client->engine, call);
+    } else if (client->engine->cells && cells_tell_low(client->engine, call)) {
+        seqc_call_unref(call);
+        return NULL;
     }
     if (call->count && errors_is_plain_int(call, &value)) {
         seqc_call_unref(call);
@@ -91,6 +95,14 @@ finish_now_steal(ClientObject *client, PyObject *loop, struct seqc_call *call)
     awaitable = awaitable_new_done(state, loop, result, failed);
     Py_DECREF(result);
     return awaitable;
+}
+
+/* Its time begins now: what is done at once has none. */
+static PyObject *
+stall_steal(EngineObject *engine, struct seqc_call *call, int64_t timeout_ns)
+{
+    engine_prepare_call(engine, call, call->shape, timeout_ns, seqc_now_ns());
+    return cells_stall_steal(engine, call);
 }
 
 /* ---- the operations ---- */
@@ -128,10 +140,12 @@ aclient_run(PyObject *self,
         seqc_call_unref(call);
         return errors_closed(engine, operation->spec.method);
     }
-    if (engine->store || !call->count) {
+    if (engine->store || engine->cells || !call->count) {
         engine_prepare_call(
             engine, call, (uint8_t)operation->shape, timeout_ns, 0);
-        return finish_now_steal(client, loop, call);
+        return engine->cells && cells_run(engine, call)
+                   ? stall_steal(engine, call, timeout_ns)
+                   : finish_now_steal(client, loop, call);
     }
     link = link_of(client, loop);
     if (!link) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
+#include "binding/cells.h"
 #include "binding/errors.h"
 #include "core/park.h"
 
@@ -176,7 +177,15 @@ finish_call_steal(ClientObject *client,
     }
     engine_prepare_call(
         engine, call, (uint8_t)shape, timeout_ns, seqc_now_ns());
-    if (engine->store) {
+    if (engine->cells) {
+        if (cells_run(engine, call)) {
+            return cells_stall_steal(engine, call);
+        }
+        if (cells_tell_low(engine, call)) {
+            seqc_call_unref(call);
+            return NULL;
+        }
+    } else if (engine->store) {
         engine_run_in_memory(engine, call);
     } else if (call->count && run_stepping_out(engine, call)) {
         seqc_call_unref(call);
@@ -225,10 +234,34 @@ client_run(PyObject *self,
     return finish_call_steal(client, call, operation->shape, timeout_ns);
 }
 
-/* memory://: no call object for the two hot operations. */
+/* What cannot be done at once is left for the slow path: nothing happened. */
+static seqc_status
+increase_cell(EngineObject *engine,
+              const char *key,
+              size_t len,
+              int64_t *out_value)
+{
+    struct seqc_cells_ask ask = {.key = key, .len = len, .amount = 1};
+    bool low = false;
+    seqc_status status;
+
+    if (!cells_are_open(engine->cells)) {
+        return SEQC_CEILING;
+    }
+    status = seqc_cells_increase(engine->cells, &ask, out_value, &low);
+    if (low) {
+        PyObject *answer = PyObject_CallMethod(
+            engine->keeper, "low", "y#", key, (Py_ssize_t)len);
+        Py_XDECREF(answer);
+    }
+    return status;
+}
+
+/* memory://: no call object for the hot operation. */
 static PyObject *
 increase_in_memory(ClientObject *client, PyObject *user_id)
 {
+    EngineObject *engine = client->engine;
     char key[USER_ID_MAX_BYTES + PREFIX_MAX_BYTES];
     struct user_id id;
     int64_t value;
@@ -241,10 +274,12 @@ increase_in_memory(ClientObject *client, PyObject *user_id)
     memcpy(key, client->prefix_data, (size_t)client->prefix_len);
     memcpy(key + client->prefix_len, id.data, (size_t)id.len);
     args_user_id_fini(&id);
-    switch (seqc_store_increase(client->engine->store, key, len, 1, &value)) {
+    switch (engine->cells
+                ? increase_cell(engine, key, len, &value)
+                : seqc_store_increase(engine->store, key, len, 1, &value)) {
     case SEQC_OK:
-        seqc_stats_add(&client->engine->stats.calls[SEQC_OP_INCREASE], 1);
-        return PyLong_FromLongLong(value);
+        seqc_stats_add(&engine->stats.calls[SEQC_OP_INCREASE], 1);
+        return PyErr_Occurred() ? NULL : PyLong_FromLongLong(value);
     case SEQC_NOMEM:
         return PyErr_NoMemory();
     default:
@@ -260,8 +295,8 @@ client_increase_seq(PyObject *self,
 {
     ClientObject *client = (ClientObject *)self;
 
-    if (client->engine->store && count == 1 && !keyword_names &&
-        !client->closed && !client->engine->closed) {
+    if ((client->engine->store || client->engine->cells) && count == 1 &&
+        !keyword_names && !client->closed && !client->engine->closed) {
         PyObject *value = increase_in_memory(client, args[0]);
         if (value || PyErr_Occurred()) {
             return value;

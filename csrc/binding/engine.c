@@ -5,6 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
+#include "binding/cells.h"
 #include "binding/errors.h"
 #include "binding/loop.h"
 #include "core/alloc.h"
@@ -171,6 +172,7 @@ engine_traverse(EngineObject *engine, visitproc visit, void *arg)
     Py_VISIT(engine->on_regress);
     Py_VISIT(engine->last_error);
     Py_VISIT(engine->loops);
+    Py_VISIT(engine->keeper);
     return 0;
 }
 
@@ -182,6 +184,7 @@ engine_clear(EngineObject *engine)
     Py_CLEAR(engine->on_regress);
     Py_CLEAR(engine->last_error);
     Py_CLEAR(engine->loops);
+    Py_CLEAR(engine->keeper);
     return 0;
 }
 
@@ -231,6 +234,7 @@ engine_dealloc(EngineObject *engine)
     seqc_free(engine->groups);
     seqc_regress_free(engine->regress);
     seqc_store_unref(engine->store);
+    seqc_cells_unref(engine->cells);
     type->tp_free(engine);
     Py_DECREF(type);
     Py_DECREF(module);
@@ -380,6 +384,7 @@ engine_close(EngineObject *engine, PyObject *Py_UNUSED(ignored))
 static PyMethodDef engine_methods[] = {
     {"adopt", (PyCFunction)engine_adopt, METH_O, adopt_doc},
     {"close", (PyCFunction)engine_close, METH_NOARGS, engine_close_doc},
+    {"keep", (PyCFunction)engine_keep, METH_VARARGS, engine_keep_doc},
     {"stats", (PyCFunction)engine_stats, METH_NOARGS, engine_stats_doc},
     {"take_links",
      (PyCFunction)engine_take_links,

@@ -6,6 +6,7 @@
 
 #include "binding/args.h"
 
+#include "core/cells.h"
 #include "core/group.h"
 #include "core/memory.h"
 
@@ -21,6 +22,8 @@ typedef struct EngineObject {
     PyObject *last_error;         /* why the last connect failed, or NULL */
     PyObject *loops;              /* dict: event loop -> its link */
     seqc_store *store;            /* memory://, else NULL */
+    seqc_cells *cells;            /* the same with ceilings, else NULL */
+    PyObject *keeper;             /* of the cells, see cells.h */
     struct seqc_regress *regress; /* owned; NULL: off */
     struct seqc_group **groups;   /* owned; the blocking links */
     size_t group_count;

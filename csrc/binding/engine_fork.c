@@ -97,6 +97,9 @@ after_fork(EngineObject *engine)
     if (engine->store) {
         seqc_store_after_fork(engine->store);
     }
+    if (engine->cells) {
+        seqc_cells_after_fork(engine->cells);
+    }
     loop_after_fork(engine);
 }
 

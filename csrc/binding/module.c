@@ -2,6 +2,7 @@
 /* The extension module: its state, its types, the fork hooks. */
 #include "binding/aclient.h"
 #include "binding/args.h"
+#include "binding/cells.h"
 #include "binding/codec.h"
 #include "binding/loop.h"
 
@@ -86,6 +87,8 @@ module_exec(PyObject *module)
     pthread_mutex_init(&state->fork_mutex, NULL);
     if (awaitable_setup_type(module, &state->awaitable) ||
         store_setup_type(module, state) || codec_setup_types(module, state) ||
+        cells_setup_type(module, state) ||
+        stalled_setup_type(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||
         client_setup_type(module, state) ||
         aclient_setup_type(module, state)) {
@@ -106,6 +109,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->codec_type);
     Py_VISIT(state->reply_error_type);
     Py_VISIT(state->store_type);
+    Py_VISIT(state->cells_type);
+    Py_VISIT(state->stalled_type);
     Py_VISIT(state->errors);
     Py_VISIT(state->get_running_loop);
     return awaitable_state_traverse(&state->awaitable, visit, arg);
@@ -123,6 +128,8 @@ module_clear(PyObject *module)
     Py_CLEAR(state->codec_type);
     Py_CLEAR(state->reply_error_type);
     Py_CLEAR(state->store_type);
+    Py_CLEAR(state->cells_type);
+    Py_CLEAR(state->stalled_type);
     Py_CLEAR(state->errors);
     Py_CLEAR(state->get_running_loop);
     awaitable_state_clear(&state->awaitable);

@@ -21,6 +21,8 @@ struct module_state {
     PyTypeObject *codec_type;
     PyTypeObject *reply_error_type;
     PyTypeObject *store_type;
+    PyTypeObject *cells_type;
+    PyTypeObject *stalled_type;
     struct awaitable_state awaitable;
     struct seqc_call_pool calls;  /* of the asyncio face */
     struct EngineObject *engines; /* all of them, for fork; borrowed */

@@ -58,7 +58,7 @@ seqc_store_new(void)
     seqc_hash_seed_draw(&store->seed);
     for (size_t i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&store->shards[i].mutex, NULL);
-        seqc_table_init(&store->shards[i].table);
+        seqc_table_init(&store->shards[i].table, 0);
     }
     return store;
 }

@@ -81,6 +81,9 @@ struct seqc_request {
         uint32_t generation; /* of the table behind `floor`, when written */
         uint32_t batch; /* durable, the first of one FCALL: how many it has */
     };
+
+    bool in_line; /* has a place in a line of cells.h */
+    bool low;     /* its cell is low, see cells.h */
 };
 
 /* Memory of calls with one short key, kept for the next one: making one is the

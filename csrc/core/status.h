@@ -32,7 +32,8 @@
     X(NOT_A_SEQUENCE, "NotASequence", "the key holds no 64-bit integer")      \
     X(OVERFLOW, "SequenceOverflow", "the sequence would pass 2^63-1")         \
     X(PROTOCOL, "ProtocolError", "the peer does not speak RESP")              \
-    X(REGRESSED, "SequenceRegressed", "the server lost numbers")
+    X(REGRESSED, "SequenceRegressed", "the server lost numbers")              \
+    X(CEILING, "CeilingError", "the ceiling store grants no numbers")
 
 typedef enum seqc_status {
 

@@ -64,10 +64,17 @@ find_home(const struct seqc_table_block *block, uint64_t hash)
     return (size_t)(hash >> (64 - block->bits));
 }
 
-void
-seqc_table_init(struct seqc_table *table)
+/* The block of memory of an entry: its lead comes first. */
+static inline void
+free_entry(const struct seqc_table *table, struct entry *entry)
 {
-    *table = (struct seqc_table){0};
+    seqc_free((char *)entry - table->lead);
+}
+
+void
+seqc_table_init(struct seqc_table *table, size_t lead)
+{
+    *table = (struct seqc_table){.lead = lead};
 }
 
 void
@@ -78,11 +85,11 @@ seqc_table_fini(struct seqc_table *table)
     for (size_t i = 0; i < slot_count(block); i++) {
         struct entry *entry = load_entry(&block->slots[i]);
         if (is_key(entry)) {
-            seqc_free(entry);
+            free_entry(table, entry);
         }
     }
     seqc_free(block);
-    seqc_table_init(table);
+    seqc_table_init(table, table->lead);
 }
 
 void
@@ -196,10 +203,12 @@ seqc_table_add(struct seqc_table *table,
             return status;
         }
     }
-    struct entry *entry = seqc_malloc(sizeof *entry + key->len);
-    if (!entry) {
+    char *bytes = seqc_malloc(table->lead + sizeof(struct entry) + key->len);
+    if (!bytes) {
         return SEQC_NOMEM;
     }
+    memset(bytes, 0, table->lead);
+    struct entry *entry = (struct entry *)(void *)(bytes + table->lead);
     entry->seq = seq;
     entry->len = (uint32_t)key->len;
     memcpy(entry->key, key->bytes, key->len);
@@ -218,7 +227,7 @@ seqc_table_remove(struct seqc_table *table, const struct seqc_table_key *key)
     }
     struct entry *entry = load_entry(slot);
     publish(slot, DELETED);
-    seqc_free(entry);
+    free_entry(table, entry);
     table->count--;
     return true;
 }

@@ -3,7 +3,10 @@
  *
  * The caller hashes, and locks.  The leading bits of a hash say where the
  * search begins, so the table is ordered by hash, run by run: a place in the
- * order of hashes means the same before and after the table grew. */
+ * order of hashes means the same before and after the table grew.
+ *
+ * A table may keep more than a number for each key: `lead` bytes in front of
+ * it, zero at first, that only the caller knows how to read. */
 #ifndef SEQC_TABLE_H
 #define SEQC_TABLE_H
 
@@ -15,6 +18,7 @@
 struct seqc_table {
     struct seqc_table_block *block; /* owned; NULL until the first key */
     size_t count;                   /* keys */
+    size_t lead;                    /* bytes in front of each number */
 };
 
 struct seqc_table_key {
@@ -23,7 +27,8 @@ struct seqc_table_key {
     uint64_t hash;     /* of all of them, seeded */
 };
 
-void seqc_table_init(struct seqc_table *table);
+/* `lead` is a multiple of 8. */
+void seqc_table_init(struct seqc_table *table, size_t lead);
 void seqc_table_fini(struct seqc_table *table);
 
 /* In a forked child, when the fork may have come in the middle of a change:

@@ -553,7 +553,7 @@ keys_of_one_hash_are_two(void)
     static const struct seqc_table_key b = {"seq:b", 5, 12345};
     struct seqc_table table;
 
-    seqc_table_init(&table);
+    seqc_table_init(&table, 0);
     CHECK(!seqc_table_add(&table, &a, 1));
     CHECK(!seqc_table_find(&table, &b));
     CHECK(!seqc_table_add(&table, &b, 2));
@@ -574,7 +574,7 @@ keys_at_the_end_of_the_table_are_found_and_walked(void)
     struct seqc_table_walk walk = {&page, 100, 100, 0};
     char bytes[] = "0";
 
-    seqc_table_init(&table);
+    seqc_table_init(&table, 0);
     seqc_buf_init(&page);
     for (uint64_t i = 0; i < 9; i++, bytes[0]++) {
         struct seqc_table_key key = {bytes, 1, UINT64_MAX - i};

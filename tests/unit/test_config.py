@@ -186,7 +186,12 @@ def test_location_of_tcp():
         ("redis+sentinel://h/m", "not in this version"),
         ("redis+cluster://h", "not in this version"),
         ("rediss+cluster://h", "not in this version"),
-        ("sqlite:///a.db", "not in this version"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite://file.db", "needs a file"),
+        ("sqlite:///a.db?ceilings=sqlite:///b.db", "its own file"),
+        ("sqlite:///a.db?db=3", "takes no db"),
         ("redi://h", "redis://"),
         ("http://h", "no backend serves http://"),
         ("redis://:%FF@h", "password in the URL"),
@@ -195,7 +200,7 @@ def test_location_of_tcp():
 def test_bad_url(url, words):
     error = refused(url)
     assert words in str(error)
-    assert error.option in ("url", "db", "timeout", "password")
+    assert error.option in ("url", "db", "timeout", "password", "ceilings")
 
 
 # --- options --------------------------------------------------------------------

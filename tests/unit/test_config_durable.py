@@ -72,9 +72,9 @@ def test_engine_is_kept_and_its_password_masked(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["memory://", "memory://x"])
-def test_durable_memory_is_not_in_this_version(url):
-    with pytest.raises(ConfigError, match="not in this version") as caught:
-        seqcache.cache(url, ceilings="sqlite:///c.db")
+def test_memory_keeps_its_ceilings_in_a_file(url):
+    with pytest.raises(ConfigError, match="in an SQLite file") as caught:
+        seqcache.cache(url, ceilings="postgresql+psycopg://h/d")
     assert caught.value.option == "ceilings"
 
 

@@ -1,0 +1,1 @@
+"""Durable without a server: counters in this process, ceilings in a database."""

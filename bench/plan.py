@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import async_clients, import_time, sync_clients
+from bench import telemetry as telemetry_cost
 from bench.bulk import AWAITED
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
 
@@ -21,6 +22,7 @@ QUESTIONS = (
     "inflight_memory",
     "import_time",
     "fairness",
+    "telemetry",
 )
 
 
@@ -83,9 +85,21 @@ def fairness() -> list[Point]:
     return [Point("fairness", client, 1000) for client in clients]
 
 
+def telemetry() -> list[Point]:
+    """Return what tracing and counting cost a call, next to none of it."""
+    return [
+        Point("telemetry", OURS, load, variant)
+        for load in (1, 100)
+        for variant in telemetry_cost.VARIANTS
+    ]
+
+
 def every_point() -> list[Point]:
     """Return all points, in the order of the table."""
-    parts = (async_calls, threads, bulk, memory, inflight_memory, imports, fairness)
+    parts = (
+        *(async_calls, threads, bulk, memory, inflight_memory, imports, fairness),
+        telemetry,
+    )
     return [point for part in parts for point in part()]
 
 

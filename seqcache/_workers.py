@@ -12,6 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeAlias
 
 IDLE_SECONDS = 10.0
@@ -38,7 +40,12 @@ class Workers:
         self._closed = False
 
     def submit(self, function: Callable[[], Any]) -> Future[Any]:
-        """Run `function` in a worker; a future that may be cancelled until then."""
+        """Run `function` in a worker; a future that may be cancelled until then.
+
+        It sees the caller's context variables: what it asks of a database belongs to
+        the trace of the call that wanted it.
+        """
+        function = partial(copy_context().run, function)
         future: Future[Any] = Future()
         desk: _Desk | None = None
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import subprocess
 import sys
@@ -10,19 +9,15 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from spans import only_mine
 
 import seqcache
 from seqcache import _live, _metrics
 from seqcache.contrib.prometheus import SeqCacheCollector
 
+__all__ = ["only_mine"]
 
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """No caches but those of the test."""
-    gc.collect()
-    monkeypatch.setattr(_live, "_sources", {})
-    monkeypatch.setattr(_live, "_ended", {})
-    monkeypatch.setattr(_live, "_servers", set())
+pytestmark = pytest.mark.usefixtures("only_mine")
 
 
 def value(name, **labels):

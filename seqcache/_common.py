@@ -103,10 +103,10 @@ def _raise_regressed(method: str, user_id: Any, seen: int, got: int) -> None:
 
 
 def _warn_regressed(method: str, user_id: Any, seen: int, got: int) -> None:
-    import logging
+    from ._log import logger
 
-    error = _outcome.regressed(method, user_id, seen, got)
-    logging.getLogger("seqcache").warning("%s", error)
+    logger.warning("%s", _outcome.regressed(method, None, seen, got))
+    logger.debug("%s", _outcome.regressed(method, user_id, seen, got))
 
 
 def stats_of(engine: _native.Engine) -> Stats:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+
+from ._log import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class CallFuture(asyncio.Future["Any"]):
         if not self._log_traceback:
             return
         self._log_traceback = False
-        logging.getLogger("seqcache").error(
+        logger.error(
             "%s exception was never retrieved\nfuture: %r",
             type(self).__name__,
             self,

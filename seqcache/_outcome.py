@@ -228,15 +228,18 @@ def overflow(name: str) -> SequenceOverflow:
     return SequenceOverflow(f"{name} is more than 2**63 - 1")
 
 
-def regressed(method: str, user_id: Id, seen: int, got: int) -> SequenceRegressed:
+def regressed(
+    method: str, user_id: Id | None, seen: int, got: int
+) -> SequenceRegressed:
     """Build the error of a number below one that was given before.
 
-    ``got`` is the first number that the call was given.
+    ``got`` is the first number that the call was given; without a user id the text
+    names none.
     """
+    call = f"{method}({'' if user_id is None else repr(user_id)})"
     verb = "returned" if method.startswith(("get_", "raise_")) else "started again at"
     return SequenceRegressed(
-        f"{method}({user_id!r}) {verb} {got}, but {seen} was given before: "
-        "the server lost numbers",
+        f"{call} {verb} {got}, but {seen} was given before: the server lost numbers",
         hint="numbers may repeat now; raise_seq() lifts the sequence",
         seen=seen,
         got=got,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -14,6 +13,7 @@ from copy import copy
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from .._log import background_failed
 from .._workers import Workers
 from ..errors import SeqCacheError
 from .effects import (
@@ -31,8 +31,6 @@ from .effects import (
     TimeUp,
 )
 from .machine import Durable, library_text
-
-logger = logging.getLogger("seqcache")
 
 T = TypeVar("T")
 
@@ -203,7 +201,7 @@ def _wait(future: Future[Any], left: float | None) -> Any:
 def _log(future: Future[Any]) -> None:
     exc = None if future.cancelled() else future.exception()
     if exc is not None and not isinstance(exc, (TimeUp, CancelledError)):
-        logger.warning("seqcache: background work failed: %s", exc)
+        background_failed(exc)
 
 
 def _after_fork() -> None:

@@ -7,12 +7,12 @@ run in worker threads; nothing here ever blocks the loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Any, TypeVar
 
+from .._log import background_failed
 from .._workers import Workers
 from ..errors import SeqCacheError
 from .drive import SQL_SECONDS
@@ -31,8 +31,6 @@ from .effects import (
     TimeUp,
 )
 from .machine import Durable, library_text
-
-logger = logging.getLogger("seqcache")
 
 T = TypeVar("T")
 
@@ -151,7 +149,7 @@ class AsyncDriver:
             return
         exc = job.exception()
         if exc is not None and not quiet and not isinstance(exc, TimeUp):
-            logger.warning("seqcache: background work failed: %s", exc)
+            background_failed(exc)
 
 
 async def _wait(future: asyncio.Future[Any], left: float | None) -> Any:

@@ -7,7 +7,6 @@ DURABLE section 6, the part below ``call``.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from .._log import logger
 from ..errors import CeilingError, SeqCacheError, ServerError
 from .effects import (
     Background,
@@ -28,8 +28,6 @@ from .effects import (
     Sql,
     Step,
 )
-
-logger = logging.getLogger("seqcache")
 
 RENEW_PART = 0.2
 """A lease is renewed when this part of it is over, so that a store that is away
@@ -258,7 +256,7 @@ class Epochs:
                     raise
                 # The clock goes on without the store; its answer can only end
                 # the wait sooner.
-                logger.debug("seqcache: store away while waiting: %s", exc)
+                logger.debug("store away while waiting: %s", exc)
 
     def wait(self, epoch: int, lease: float) -> Step[None]:
         """Join the wait for an epoch; it goes on when this caller's time is up."""
@@ -293,7 +291,7 @@ class Epochs:
                         JOB_SECONDS,
                     )
                 except SeqCacheError as exc:
-                    logger.warning("seqcache: lease not renewed: %s", exc)
+                    logger.warning("lease not renewed: %s", exc)
                 if not good:
                     yield Sleep(self._lease / 10)
         finally:

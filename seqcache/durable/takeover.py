@@ -5,7 +5,6 @@ Everything here is done for many keys at once: one SQL transaction, one pipeline
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +14,6 @@ from .effects import Background, Fcall, Fcalls, Replies, Shared, Sql, Step, Time
 from .epoch import JOB_SECONDS, Epochs
 from .items import GET, INCR, RAISE, Call, conflict, counter, keys_of, meta_key
 from .rows import CAP, Extend, Grant, Owner, Raised, Take
-
-logger = logging.getLogger("seqcache")
 
 TAKE_TRIES = 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from ..._log import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ class BaseInstrumentor:
 
 
 def _warn(what: str) -> None:
-    logging.getLogger("seqcache").warning("Attempting to %s", what)
+    logger.warning("Attempting to %s", what)

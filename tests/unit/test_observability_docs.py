@@ -31,9 +31,9 @@ def test_example_returns_what_it_says():
     (code,) = re.findall(
         r"^```python\n(.*?)^```$", section("`stats\\(\\)`"), re.M | re.S
     )
-    found = {}
-    exec(code.replace("stats = ", "found = stats = "), {"seqcache": seqcache}, found)
-    stats = found["stats"]
+    names = {"seqcache": seqcache}
+    exec(code, names)
+    stats = names["stats"]
     assert stats.calls["increase"] == 2
     assert stats.errors["OutcomeUnknown"] == stats.in_flight == 0
 

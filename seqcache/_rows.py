@@ -14,7 +14,6 @@ import csv
 import io
 import json
 import os
-import re
 import zlib
 from itertools import chain, islice
 
@@ -36,7 +35,6 @@ CHUNK = 1 << 18
 LINE = 1 << 16
 _HEAD = ("user_id", "seq", "user_id_base64")
 _ABSENT = 1 << 20  # the index of a column that is not there
-_NUMBER = re.compile(r"[0-9]+\Z")
 _TOO_LONG = b"\0too long"
 _BOM = b"\xef\xbb\xbf"
 
@@ -84,7 +82,13 @@ class Reader:
         self._file: Any = file
         #: Lines that were read so far.
         self.lines = 0
+        self._trouble = ""
         self._rows = self._all_rows()
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it was opened here and can be read without waiting for anybody."""
+        return self._owned is not None and os.path.isfile(self.name)
 
     def batch(self, size: int) -> list[Row]:
         """Return the next rows, none at the end; OSError if the file is broken."""
@@ -152,26 +156,41 @@ class Reader:
 
     def _csv_rows(self, lines: Iterator[bytes]) -> Iterator[Row]:
         columns: tuple[int, int, int] | None = None
-        text = (line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
-        reader = csv.reader(text, strict=True)
-        while True:
-            number, self.lines = self.lines + 1, reader.line_num
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                self.lines = reader.line_num
-                yield self.lines, f"no CSV: {error}", None
-                continue
+        for number, cells in self._records(lines):
             if cells is None:
-                return
-            self.lines = reader.line_num
+                yield number, f"no CSV: {self._trouble}", None
+                continue
             if columns is None:
                 columns = _columns(cells)
                 if columns is not None:
                     continue
                 columns = (0, 1, 2)
-            if cells:
+            if cells and cells != [""]:
                 yield _row_of_cells(number, cells, columns)
+
+    def _records(
+        self, lines: Iterator[bytes]
+    ) -> Iterator[tuple[int, list[str] | None]]:
+        """Yield (first line, cells) of each record; None for a `_trouble`."""
+        while some := list(islice(lines, 500)):
+            before = self.lines
+            plain = _plain_cells(some)
+            if plain is not None:
+                self.lines += len(some)
+                yield from enumerate(plain, before + 1)
+                continue
+            # The record that begins in the last line may go on behind it.
+            more = chain(some, lines)
+            text = (line.decode("utf-8", "surrogateescape") + "\n" for line in more)
+            reader = csv.reader(text, strict=True)
+            while reader.line_num < len(some):
+                number = before + reader.line_num + 1
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    self._trouble, cells = str(error), None
+                self.lines = before + reader.line_num
+                yield number, cells
 
 
 def _open(name: str) -> IO[bytes]:
@@ -264,6 +283,17 @@ def _columns(cells: list[str]) -> tuple[int, int, int] | None:
     return found[0], found[1], found[2]
 
 
+def _plain_cells(lines: list[bytes]) -> list[list[str]] | None:
+    """Split lines without quotes, which is thrice as fast; None if one is odd."""
+    try:
+        text = b"\n".join(lines).decode().replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return None
+    if '"' in text or "\r" in text[:-1] or "\0" in text:
+        return None
+    return [line.split(",") for line in text.removesuffix("\r").split("\n")]
+
+
 def _row_of_cells(number: int, cells: list[str], columns: tuple[int, int, int]) -> Row:
     at_id, at_seq, at_encoded = columns
     if cells == [_TOO_LONG.decode()]:
@@ -271,7 +301,7 @@ def _row_of_cells(number: int, cells: list[str], columns: tuple[int, int, int]) 
     if at_seq >= len(cells):
         return number, "no column for the number", None
     text = cells[at_seq].strip()
-    if not _NUMBER.match(text):
+    if not (text.isdecimal() and text.isascii()):
         return number, f"seq is no whole number: {_short(text)}", None
     seq = int(text) if len(text) < 4000 else MOST + 1
     if at_encoded < len(cells) and cells[at_encoded]:

@@ -9,7 +9,7 @@ from .errors import BulkError, NotASequence, SeqCacheError, SequenceOverflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, TypeAlias
 
     Results: TypeAlias = Sequence[int | BaseException]
@@ -67,6 +67,15 @@ class ExportReport(NamedTuple):
         return table(("export", "rows"), [("written", f"{self.written:,}")])
 
 
+class Outcome(NamedTuple):
+    """What comparing a batch with the server's numbers gave; not counted yet."""
+
+    lift: dict[bytes, int]
+    rows: list[tuple[int, bytes, int]]  # those that lift their id
+    ahead: int
+    bad: list[BadLine]
+
+
 class Tally:
     """Counts what becomes of the rows; the steps of one batch, without a server."""
 
@@ -79,53 +88,59 @@ class Tally:
         self._rows: list[tuple[int, bytes, int]] = []
 
     def begin(self, rows: Sequence[tuple[int, Any, int | None]]) -> list[bytes]:
-        """Take the rows of a batch; return the ids to be read, each once."""
+        """Take the rows of a batch; return the ids of the good ones, each once."""
         self.finished = self.read
         self.read += len(rows)
-        self._rows = []
-        for row in rows:
-            if row[2] is None:
-                self._spoil(row[0], row[1])
-            else:
-                self._rows.append(row)  # type: ignore[arg-type]
-        return list(dict.fromkeys([user_id for _, user_id, _ in self._rows]))
+        good: Any = [row for row in rows if row[2] is not None]
+        if len(good) < len(rows):
+            self._spoil(BadLine(*row[:2]) for row in rows if row[2] is None)
+        self._rows = good
+        return list(dict.fromkeys([row[1] for row in good]))
 
-    def compare(self, ids: Sequence[bytes], before: Results) -> dict[bytes, int]:
-        """Return what is to be raised, given what the server has now."""
-        known = dict(zip(ids, before, strict=True))
-        lift: dict[bytes, int] = {}
-        good: list[tuple[int, bytes, int]] = []
+    def compare(self, before: dict[bytes, int | BaseException]) -> Outcome:
+        """Say what is to be raised, given what the server has."""
+        known = dict(before)
+        out = Outcome({}, [], 0, [])
+        lift, lifting, ahead = out.lift, out.rows, 0
         for row in self._rows:
             line, user_id, seq = row
             now = known[user_id]
             if isinstance(now, BaseException):
-                self._spoil(line, reason_of(now))
+                out.bad.append(BadLine(line, reason_of(now)))
             elif seq > now:
                 known[user_id] = lift[user_id] = seq
-                good.append(row)
+                lifting.append(row)
             else:
-                self.ahead += 1
-        self._rows = good
-        self.raised += len(good)
-        return lift
+                ahead += 1
+        return out._replace(ahead=ahead)
 
-    def fail(self, results: dict[bytes, BaseException]) -> None:
-        """Take back the rows of ids that could not be raised."""
-        for line, user_id, _ in self._rows:
-            if user_id in results:
-                self.raised -= 1
-                self._spoil(line, reason_of(results[user_id]))
+    def count(
+        self, outcome: Outcome, failed: dict[bytes, BaseException] | None = None
+    ) -> None:
+        """Count a batch that is done, but for the ids that could not be raised."""
+        self.ahead += outcome.ahead
+        self.raised += len(outcome.rows)
+        self._spoil(outcome.bad)
+        if failed:
+            lost = [
+                BadLine(line, reason_of(failed[user_id]))
+                for line, user_id, _ in outcome.rows
+                if user_id in failed
+            ]
+            self.raised -= len(lost)
+            self._spoil(lost)
 
     def report(self) -> ImportReport:
         """Return the counts so far."""
-        told = tuple(self._told)
+        told = tuple(sorted(self._told))
         counts = (self.read, self.raised, self.ahead, self.bad)
         return ImportReport(*counts, told, self.dry_run)
 
-    def _spoil(self, line: int, reason: str) -> None:
-        self.bad += 1
-        if len(self._told) < TOLD:
-            self._told.append(BadLine(line, reason))
+    def _spoil(self, lines: Iterable[BadLine]) -> None:
+        for line in lines:
+            self.bad += 1
+            if len(self._told) < TOLD:
+                self._told.append(line)
 
 
 def reason_of(error: BaseException) -> str:

@@ -8,6 +8,7 @@ server that lost numbers since would be believed to have them.
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
 
 from ._common import BATCH
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     Progress: TypeAlias = Callable[[int, int | None], object] | None
     Pair: TypeAlias = tuple[str | bytes, int]
-    Steps: TypeAlias = Generator[tuple[str, Any], Any, None]
+    Step: TypeAlias = tuple[str, Any]
+    Steps: TypeAlias = Generator[Step, Any, None]
 
     #: A SeqCache, or an AsyncSeqCache, whose calls are awaited.
     Face: TypeAlias = Any
@@ -44,7 +46,9 @@ class Import:
         self._prefix = face._prefix
         # One server's command; and durable mode has its own way to make a key.
         plain = config.location.kind in ("tcp", "unix")
-        self._makes = plain and config.ceilings is None
+        self._makes = plain and config.ceilings is None and not dry_run
+        # Whether it is likely that no key of the next batch is there.
+        self._are_new = True
         #: Rows of a batch: each new key of durable mode takes a few round trips.
         self.size = BATCH if config.ceilings is None else BATCH // 10
 
@@ -52,38 +56,51 @@ class Import:
         """Bring one batch of rows to the server."""
         tally = self.tally
         ids = tally.begin(rows)
+        if self._makes and self._are_new:
+            outcome = tally.compare(dict.fromkeys(ids, 0))
+            self._are_new = yield from self._make(outcome.lift)
+            if self._are_new:
+                tally.count(outcome)
+                return
         if not ids:
             return
         try:
             before: Results = yield "get_seqs", ids
         except SeqCacheError as error:
             before = each_of(error, len(ids))
-        lift = tally.compare(ids, before)
-        if tally.dry_run:
-            return
-        if self._makes:
-            zero = {one for one, seq in zip(ids, before, strict=True) if seq == 0}
-            yield from self._make([one for one in lift if one in zero], lift)
+        known = dict(zip(ids, before, strict=True))
+        outcome = tally.compare(known)
+        failed = None if tally.dry_run else (yield from self._lift(outcome.lift, known))
+        tally.count(outcome, failed)
+
+    def _lift(
+        self, lift: dict[bytes, int], known: dict[bytes, Any]
+    ) -> Generator[Step, Any, dict[bytes, BaseException]]:
+        """Raise ids; return why some could not be raised."""
+        new = {one: seq for one, seq in lift.items() if known[one] == 0}
+        self._are_new = len(new) == len(lift)
+        if self._makes and len(new) > 1 and (yield from self._make(new)):
+            lift = {one: seq for one, seq in lift.items() if one not in new}
         if not lift:
-            return
+            return {}
         try:
             yield "_raise_batch", list(lift.items())
         except SeqCacheError as error:
             results = zip(lift, each_of(error, len(lift)), strict=True)
-            tally.fail(
-                {one: why for one, why in results if isinstance(why, BaseException)}
-            )
+            return {one: why for one, why in results if isinstance(why, BaseException)}
+        return {}
 
-    def _make(self, new: list[bytes], lift: dict[bytes, int]) -> Steps:
+    def _make(self, new: dict[bytes, int]) -> Generator[Step, Any, bool]:
         """Make keys that are not there, which is far faster than to raise them.
 
         MSETNX makes all of them or none: it never touches a number that is there.
+        Returns whether it made them.
         """
-        if len(new) < 2:
-            return
+        if not new:
+            return False
         words: list[bytes | str | int] = ["MSETNX"]
-        for one in new:
-            words += (self._prefix + one, lift[one])
+        for one, seq in new.items():
+            words += (self._prefix + one, seq)
         try:
             made = yield "_execute", words
         except ServerError as error:
@@ -93,9 +110,8 @@ class Import:
         except AuthError:
             self._makes = False
         else:
-            if made == 1:
-                for one in new:
-                    del lift[one]
+            return made == 1  # type: ignore[no-any-return]
+        return False
 
 
 def carry_out(steps: Steps, face: Face, words: dict[str, Any]) -> None:
@@ -136,17 +152,36 @@ def import_blocking(
     reader = Reader(file)
     try:
         total = count_lines(file) if progress is not None else None
-        while rows := reader.batch(work.size):
-            lines = reader.lines
-            carry_out(work.batch(rows), face, words)
-            if progress is not None:
-                progress(lines, total)
+        with closing(_batches(reader, work.size)) as batches:
+            for rows, lines in batches:
+                carry_out(work.batch(rows), face, words)
+                if progress is not None:
+                    progress(lines, total)
     except (SeqCacheError, OSError) as error:
         error.add_note(f"import: {work.tally.finished:,} rows were done before")
         raise
     finally:
         reader.close()
     return work.tally.report()
+
+
+def _batches(reader: Reader, size: int) -> Generator[tuple[list[Row], int], None, None]:
+    """Yield batches and the lines read by then.
+
+    A thread parses the next one while this one waits for the server. Only of a
+    regular file: what reads a pipe cannot be interrupted.
+    """
+    if not reader.is_regular:
+        while rows := reader.batch(size):
+            yield rows, reader.lines
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "seqcache-import") as pool:
+        ahead = pool.submit(_next, reader, size)
+        while (found := ahead.result())[0]:
+            ahead = pool.submit(_next, reader, size)
+            yield found
 
 
 async def import_async(

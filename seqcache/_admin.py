@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from ._rows import File
+    from ._files import File
     from ._tally import ExportReport, ImportReport
     from ._transfer import Progress
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from itertools import islice
 
 from ._common import BATCH
-from ._rows import Reader, Writer, count_lines
+from ._files import Reader, Writer, count_lines
 from ._tally import ExportReport, ImportReport, Tally, each_of
 from .errors import AuthError, SeqCacheError, ServerError
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Sequence
     from typing import Any, TypeAlias
 
-    from ._rows import File, Row
+    from ._files import File
+    from ._rows import Row
     from ._tally import Results
 
     Progress: TypeAlias = Callable[[int, int | None], object] | None

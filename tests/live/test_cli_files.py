@@ -76,7 +76,7 @@ def test_interrupted_import_of_a_pipe_ends_at_once(environ, server):
 
 
 def test_refused_import_says_how_far_it_came(run, make_server, tmp_path):
-    small = make_server("--maxmemory", "1mb")
+    small = make_server("--maxmemory", "1")
     file = tmp_path / "x.csv"
     file.write_text("alice,5\n")
     code, out, err = run("import", str(file), "--url", small.url)

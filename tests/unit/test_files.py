@@ -10,8 +10,8 @@ import random
 
 import pytest
 
-from seqcache import _rows
-from seqcache._rows import Reader, Writer, count_lines
+from seqcache import _files
+from seqcache._files import Reader, Writer, count_lines
 
 MOST = 2**63 - 1
 
@@ -147,7 +147,7 @@ def test_csv_head_without_an_id_leaves_every_row_bad():
 
 
 def test_line_without_end_is_dropped_in_pieces(monkeypatch):
-    monkeypatch.setattr(_rows, "CHUNK", 1000)
+    monkeypatch.setattr(_files, "CHUNK", 1000)
     good = b'{"user_id": "a", "seq": 1}\n'
     found = read(good + b"x" * 300_000 + b"\n" + good + b"y" * 100_000)
     assert found == [
@@ -166,7 +166,7 @@ def test_rows_do_not_depend_on_how_a_file_is_cut(monkeypatch, chunk, name):
     file.name = name
     Writer(file).rows(pairs)
     whole = read(file.getvalue(), name)
-    monkeypatch.setattr(_rows, "CHUNK", chunk)
+    monkeypatch.setattr(_files, "CHUNK", chunk)
     assert read(file.getvalue(), name) == whole
     assert [row[1:] for row in whole] == [(one.encode(), n) for one, n in pairs]
 

@@ -34,6 +34,7 @@ from .errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._acache import AsyncSeqCache, acache
+    from ._health import Health
     from ._tally import ExportReport, ImportReport
     from .backends import AsyncBackend, Backend, register_backend
     from .config import Config
@@ -47,6 +48,7 @@ _LATER = {
     "Backend": "backends",
     "Config": "config",
     "ExportReport": "_tally",
+    "Health": "_health",
     "ImportReport": "_tally",
     "acache": "_acache",
     "register_backend": "backends",
@@ -66,6 +68,7 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "ExportReport",
+    "Health",
     "ImportReport",
     "NotASequence",
     "OutcomeUnknown",

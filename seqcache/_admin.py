@@ -1,4 +1,4 @@
-"""What an operator does with a cache: export, import. Methods of both faces."""
+"""What an operator does with a cache: export, import, health; for both faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+    from . import _native
     from ._files import File
+    from ._health import Health
     from ._tally import ExportReport, ImportReport
     from ._transfer import Progress
 
@@ -19,6 +21,11 @@ class Admin:
     """The operator's methods of the blocking face."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def _engine(self) -> _native.Engine: ...
 
     def export_seqs(
         self,
@@ -89,6 +96,25 @@ class Admin:
         words = {} if timeout is DEFAULT else {"timeout": timeout}
         return _transfer.import_blocking(self, file, dry_run, progress, words)
 
+    def health(self, *, timeout: float | None = DEFAULT) -> Health:
+        """Ask the server how it is; it changes nothing.
+
+        Parameters
+        ----------
+        timeout:
+            Seconds for each of about ten questions.
+
+        Returns
+        -------
+        A `Health`: role, version, persistence, eviction, replicas, latency, clock,
+        whether it runs functions. What its ACL hides is empty or None there.
+        """
+        from ._health import examine
+        from ._steps import carry_out
+
+        words = {} if timeout is DEFAULT else {"timeout": timeout}
+        return carry_out(examine(self, self._engine.where), self, words)
+
 
 class AsyncAdmin:
     """The operator's methods of the asyncio face."""
@@ -96,6 +122,9 @@ class AsyncAdmin:
     __slots__ = ()
 
     if TYPE_CHECKING:
+
+        @property
+        def _engine(self) -> _native.Engine: ...
 
         def _start(
             self, method: str, work: Callable[[], Coroutine[Any, Any, Any]]
@@ -174,3 +203,31 @@ class AsyncAdmin:
             return await _transfer.import_async(self, file, dry_run, progress, words)
 
         return self._start("import_seqs", work)
+
+    def health(
+        self,
+        *,
+        timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each question
+    ) -> asyncio.Future[Health]:
+        """Ask the server how it is; it changes nothing.
+
+        Parameters
+        ----------
+        timeout:
+            Seconds for each of about ten questions.
+
+        Returns
+        -------
+        A `Health`: role, version, persistence, eviction, replicas, latency, clock,
+        whether it runs functions. What its ACL hides is empty or None there.
+        """
+        words = {} if timeout is DEFAULT else {"timeout": timeout}
+
+        async def work() -> Health:
+            from ._health import examine
+            from ._steps import carry_out_async
+
+            steps = examine(self, self._engine.where)
+            return await carry_out_async(steps, self, words)
+
+        return self._start("health", work)

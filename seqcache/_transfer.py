@@ -13,6 +13,7 @@ from itertools import islice
 
 from ._common import BATCH
 from ._files import Reader, Writer, count_lines
+from ._steps import carry_out, carry_out_async
 from ._tally import ExportReport, ImportReport, Tally, each_of
 from .errors import AuthError, SeqCacheError, ServerError
 
@@ -23,23 +24,15 @@ if TYPE_CHECKING:
 
     from ._files import File
     from ._rows import Row
+    from ._steps import Face, Steps
     from ._tally import Results
 
     Progress: TypeAlias = Callable[[int, int | None], object] | None
     Pair: TypeAlias = tuple[str | bytes, int]
-    Step: TypeAlias = tuple[str, Any]
-    Steps: TypeAlias = Generator[Step, Any, None]
-
-    #: A SeqCache, or an AsyncSeqCache, whose calls are awaited.
-    Face: TypeAlias = Any
 
 
 class Import:
-    """The steps of an import, without I/O; a face carries them out.
-
-    A step is a method of the face and its argument; its result, or its error, comes
-    back.
-    """
+    """The steps of an import, without I/O; a face carries them out."""
 
     def __init__(self, face: Face, dry_run: bool) -> None:
         config = face.config
@@ -53,7 +46,7 @@ class Import:
         #: Rows of a batch: each new key of durable mode takes a few round trips.
         self.size = BATCH if config.ceilings is None else BATCH // 10
 
-    def batch(self, rows: Sequence[Row]) -> Steps:
+    def batch(self, rows: Sequence[Row]) -> Steps[None]:
         """Bring one batch of rows to the server."""
         tally = self.tally
         ids = tally.begin(rows)
@@ -66,7 +59,7 @@ class Import:
         if not ids:
             return
         try:
-            before: Results = yield "get_seqs", ids
+            before: Results = yield "get_seqs", (ids,)
         except SeqCacheError as error:
             before = each_of(error, len(ids))
         known = dict(zip(ids, before, strict=True))
@@ -76,7 +69,7 @@ class Import:
 
     def _lift(
         self, lift: dict[bytes, int], known: dict[bytes, Any]
-    ) -> Generator[Step, Any, dict[bytes, BaseException]]:
+    ) -> Steps[dict[bytes, BaseException]]:
         """Raise ids; return why some could not be raised."""
         new = {one: seq for one, seq in lift.items() if known[one] == 0}
         self._are_new = len(new) == len(lift)
@@ -85,13 +78,13 @@ class Import:
         if not lift:
             return {}
         try:
-            yield "_raise_batch", list(lift.items())
+            yield "_raise_batch", (list(lift.items()),)
         except SeqCacheError as error:
             results = zip(lift, each_of(error, len(lift)), strict=True)
             return {one: why for one, why in results if isinstance(why, BaseException)}
         return {}
 
-    def _make(self, new: dict[bytes, int]) -> Generator[Step, Any, bool]:
+    def _make(self, new: dict[bytes, int]) -> Steps[bool]:
         """Make keys that are not there, which is far faster than to raise them.
 
         MSETNX makes all of them or none: it never touches a number that is there.
@@ -103,7 +96,7 @@ class Import:
         for one, seq in new.items():
             words += (self._prefix + one, seq)
         try:
-            made = yield "_execute", words
+            made = yield "_execute", (words,)
         except ServerError as error:
             if error.code != "ERR":  # a server that does not know it
                 raise
@@ -113,36 +106,6 @@ class Import:
         else:
             return made == 1  # type: ignore[no-any-return]
         return False
-
-
-def carry_out(steps: Steps, face: Face, words: dict[str, Any]) -> None:
-    """Take the steps on the blocking face."""
-    try:
-        name, argument = next(steps)
-        while True:
-            try:
-                result = getattr(face, name)(argument, **words)
-            except SeqCacheError as error:
-                name, argument = steps.throw(error)
-            else:
-                name, argument = steps.send(result)
-    except StopIteration:
-        return
-
-
-async def carry_out_async(steps: Steps, face: Face, words: dict[str, Any]) -> None:
-    """Take the steps on the asyncio face."""
-    try:
-        name, argument = next(steps)
-        while True:
-            try:
-                result = await getattr(face, name)(argument, **words)
-            except SeqCacheError as error:
-                name, argument = steps.throw(error)
-            else:
-                name, argument = steps.send(result)
-    except StopIteration:
-        return
 
 
 def import_blocking(

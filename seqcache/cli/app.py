@@ -65,6 +65,7 @@ _VERBS = {
     "export": ("transfer", "dump"),
     "import": ("transfer", "load"),
     "ping": ("verbs", "ping"),
+    "doctor": ("doctor", "doctor"),
     "ceilings": ("ceilings", "ceilings"),
     "bench": ("bench", "bench"),
 }

@@ -122,6 +122,7 @@ def build() -> argparse.ArgumentParser:
     _counters(verb)
     _files(verb)
     verb("ping", "make one round trip and tell how long it took")
+    verb("doctor", "look at the server and tell what to mend, and how")
     _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
     _bench(verb("bench", "measure seqcache and the installed peers on one server"))
     return parser

@@ -10,15 +10,20 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .. import SeqCache, cache
+from .. import Config, SeqCache, cache
 from ..errors import BulkError
 from .output import Output, exit_code, id_field, printable
 
 
+def config_of(args: Namespace) -> Config:
+    """Return what ``--url`` and ``--prefix`` say, or the environment."""
+    words = {} if args.prefix is None else {"prefix": args.prefix}
+    return Config.coerce(args.url, **words)
+
+
 def open_cache(args: Namespace) -> SeqCache:
     """Open the cache that ``--url`` and ``--prefix`` name, or the environment."""
-    words = {} if args.prefix is None else {"prefix": args.prefix}
-    return cache(args.url, **words)
+    return cache(config_of(args))
 
 
 @contextmanager

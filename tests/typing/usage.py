@@ -37,6 +37,8 @@ def blocking() -> None:
     cache.import_seqs(io.BytesIO(b""), progress=lambda done, total: None)
     assert_type(cache.namespace("x:"), seqcache.SeqCache)
     assert_type(cache.ping(), float)
+    assert_type(cache.health(), seqcache.Health)
+    assert_type(cache.health(timeout=1).clock, float | None)
     cache.stats()
     cache.close()
 
@@ -56,6 +58,7 @@ async def on_a_loop() -> None:
     assert_type(await cache.raise_seqs({"a": 1}), int)
     assert_type(await cache.delete_seq("a", restart_from_one=True), bool)
     assert_type(await cache.ping(), float)
+    assert_type(await cache.health(), seqcache.Health)
     pairs: AsyncIterator[tuple[str | bytes, int]] = aiter(cache.scan())
     await anext(pairs)
     assert_type(await cache.export_seqs(io.StringIO()), seqcache.ExportReport)

@@ -154,6 +154,7 @@ OPERATIONS += [
     "delete_seq",
     "export_seqs",
     "import_seqs",
+    "health",
 ]
 
 

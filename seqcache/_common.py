@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .config import Config
 
     UserId: TypeAlias = str | bytes | int
+    Token: TypeAlias = str | bytes | None
     Connect: TypeAlias = Callable[[float | None], Any]
 
 #: Stands for "the cache's own timeout".
@@ -73,6 +74,7 @@ def open_engine(
         _regress_handler(config.on_regress),
         0 if memory else connections,
         memory_store(config.address) if memory else None,
+        config.token_ttl,
     )
 
 

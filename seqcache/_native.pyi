@@ -11,6 +11,7 @@ from typing_extensions import disjoint_base
 _T = TypeVar("_T")
 _UserId: TypeAlias = str | bytes | int
 _Word: TypeAlias = str | bytes | int
+_Token: TypeAlias = str | bytes | None
 # Seconds, None for no limit; the ellipsis, which is the default, is the cache's own.
 _Timeout: TypeAlias = float | None
 
@@ -79,6 +80,7 @@ class Engine:
         on_regress: Callable[[str, Any, int, int], None] | None,
         connections: int,
         store: Store | None,
+        token_ttl: int,
         /,
     ) -> Self: ...
     @property
@@ -102,10 +104,20 @@ class Client:
     def __new__(cls, engine: Engine, prefix: bytes, /) -> Self: ...
     def get_seq(self, user_id: _UserId, *, timeout: _Timeout = ...) -> int: ...
     def increase_seq(
-        self, user_id: _UserId, by: int = 1, *, timeout: _Timeout = ...
+        self,
+        user_id: _UserId,
+        by: int = 1,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> int: ...
     def reserve(
-        self, user_id: _UserId, count: int, *, timeout: _Timeout = ...
+        self,
+        user_id: _UserId,
+        count: int,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> range: ...
     def raise_seq(
         self, user_id: _UserId, to: int, *, timeout: _Timeout = ...
@@ -114,7 +126,12 @@ class Client:
         self, user_ids: Iterable[_UserId], *, timeout: _Timeout = ...
     ) -> list[int]: ...
     def increase_seqs(
-        self, user_ids: Iterable[_UserId], by: int = 1, *, timeout: _Timeout = ...
+        self,
+        user_ids: Iterable[_UserId],
+        by: int = 1,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> list[int]: ...
     def _delete_key(self, user_id: _UserId, *, timeout: _Timeout = ...) -> bool: ...
     def _raise_batch(
@@ -166,10 +183,20 @@ class AsyncClient:
         self, user_id: _UserId, *, timeout: _Timeout = ...
     ) -> Awaitable[int]: ...
     def increase_seq(
-        self, user_id: _UserId, by: int = 1, *, timeout: _Timeout = ...
+        self,
+        user_id: _UserId,
+        by: int = 1,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> Awaitable[int]: ...
     def reserve(
-        self, user_id: _UserId, count: int, *, timeout: _Timeout = ...
+        self,
+        user_id: _UserId,
+        count: int,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> Awaitable[range]: ...
     def raise_seq(
         self, user_id: _UserId, to: int, *, timeout: _Timeout = ...
@@ -178,7 +205,12 @@ class AsyncClient:
         self, user_ids: Iterable[_UserId], *, timeout: _Timeout = ...
     ) -> Awaitable[list[int]]: ...
     def increase_seqs(
-        self, user_ids: Iterable[_UserId], by: int = 1, *, timeout: _Timeout = ...
+        self,
+        user_ids: Iterable[_UserId],
+        by: int = 1,
+        *,
+        token: _Token = None,
+        timeout: _Timeout = ...,
     ) -> Awaitable[list[int]]: ...
     def _adopt(self, descriptor: int, /) -> None: ...
     def _delete_key(

@@ -21,6 +21,7 @@ from .errors import (
     SequenceOverflow,
     SequenceRegressed,
     ServerError,
+    TokenConflict,
     UserIdError,
 )
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Id = str | bytes | None
+    Token = str | bytes | None
 
+REPEAT_BLINDLY = "do not repeat it blindly: it may count twice"
+REPEAT_TOKEN = "repeat it with the same token"
 _HINTS = {
     "READONLY": "this is a replica: connect to the primary",
     "LOADING": "the server reads its data from disk: try again in a while",
@@ -50,6 +54,10 @@ _CEILING_HINTS = {
 }
 
 
+#: What a repeat may be refused with, after a first sending of unknown fate.
+_REFUSALS = ("ServerError", "AuthError", "NotASequence", "SequenceOverflow")
+
+
 def make(
     class_name: str,
     method: str,
@@ -61,11 +69,12 @@ def make(
     cause_name: str,
     last_error: BaseException | None,
     timeout: float | None,
+    token: Token,
 ) -> SeqCacheError | MemoryError:
     """Build the exception of one request; the core chose the class."""
     error = _make(
         class_name, method, where, user_id, by, executed, text, cause_name, last_error,
-        timeout,
+        timeout, token,
     )  # fmt: skip
     if executed is None and isinstance(error, SeqCacheError):
         # A repeat that failed: what its class says of one sending is not enough.
@@ -84,12 +93,13 @@ def _make(
     cause_name: str,
     last_error: BaseException | None,
     timeout: float | None,
+    token: Token,
 ) -> SeqCacheError | MemoryError:
     call = f"{method}({'' if user_id is None else repr(user_id)}) at {where}"
     if class_name == "MemoryError":
         return MemoryError(f"{call}: out of memory")
     if class_name == "OutcomeUnknown":
-        return _unknown(call, user_id, by, text, cause_name, timeout)
+        return _unknown(call, user_id, by, text, cause_name, timeout, token)
     if class_name == "ConnectError":
         if executed is None:
             return ConnectError(f"{call}: the link was lost with the answer: {text}")
@@ -108,7 +118,18 @@ def _make(
         return ceiling(call, text or "")
     if class_name == "ClosedError":
         return ClosedError(f"{call}: the cache was closed meanwhile", executed=executed)
+    if class_name == "TokenConflict":
+        return conflict(call, (text or "").rpartition(" ")[2], by)
     return _refused(class_name, call, text or "", executed)
+
+
+def conflict(call: str, before: int | str, by: int) -> TokenConflict:
+    """Build the error of a token that came with another amount before."""
+    return TokenConflict(
+        f"{call}: this token counted {before} before, not {by}",
+        executed=False,
+        hint="one token, one call: use a new token for another message",
+    )
 
 
 def _span(timeout: float | None) -> str:
@@ -120,7 +141,7 @@ def _cause(text: str | None, cause_name: str, timeout: float | None) -> SeqCache
         return ProtocolError(text or "the peer does not speak RESP")
     if text and cause_name == "ConnectError":
         return ConnectError(text)
-    if text and cause_name in ("ServerError", "AuthError", "NotASequence"):
+    if text and cause_name in _REFUSALS:
         return _refused(cause_name, "its repeat", text, False)
     return CallTimeout(text or f"no answer within {_span(timeout)}")
 
@@ -132,14 +153,16 @@ def _unknown(
     text: str | None,
     cause_name: str,
     timeout: float | None,
+    token: Token,
 ) -> OutcomeUnknown:
     cause = _cause(text, cause_name, timeout)
     error = OutcomeUnknown(
         f"{call}: sent, and it is not known whether it was counted: {cause}",
-        hint="do not repeat it blindly: it may count twice",
+        hint=REPEAT_BLINDLY if token is None else REPEAT_TOKEN,
         cause=cause,
         user_id=user_id,
         by=by,
+        token=token,
     )
     error.__cause__ = cause
     return error
@@ -158,7 +181,7 @@ def _refused(
     class_name: str, call: str, text: str, executed: bool | None
 ) -> SeqCacheError:
     """What the server itself said no with."""
-    text = text.partition(" script: ")[0]  # Redis 7 appends where in the script
+    text = _unwrapped(text)
     code = text.partition(" ")[0]
     message = f"{call}: {text or class_name}"
     if class_name == "NotASequence":
@@ -184,6 +207,12 @@ def ceiling(call: str, text: str) -> CeilingError:
     reason, _, told = text.partition(" ")
     hint = _CEILING_HINTS.get(reason)
     return CeilingError(f"{call}: {told}", executed=False, hint=hint, reason=reason)
+def _unwrapped(text: str) -> str:
+    """Return an error without the place in a script, which Redis tells with it."""
+    if text.startswith("ERR Error running script"):  # Redis 6, before it
+        place = text.rpartition("@user_script:")[2].lstrip()
+        return place.partition(" ")[2].removeprefix("-") or text
+    return text.partition(" script: ")[0]  # Redis 7, behind it
 
 
 def bulk(

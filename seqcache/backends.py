@@ -67,6 +67,11 @@ class Backend(Protocol):
         A key named twice is increased twice. Beyond 2^63 - 1 nothing changes and
         the result is a `SequenceOverflow`. Must not repeat by itself what may have
         been counted: that result is an `OutcomeUnknown`.
+
+        A backend may also have ``increase_once(keys, by, token, *, ttl, timeout)``, for
+        calls with a token (bytes): the same, but each key is increased once for each
+        token, of which the number is known for at least ``ttl`` seconds; with another
+        ``by`` the result is a `TokenConflict`. Without it a token is refused.
         """
         ...
 

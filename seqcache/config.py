@@ -66,7 +66,7 @@ class Config:
     connections:
         Links of the blocking face.
     token_ttl:
-        Seconds for which the server remembers a token (durable mode).
+        Seconds for which the server remembers a token.
     ceilings:
         SQLAlchemy URL or Engine of the ceiling store: durable mode.
     deployment:

@@ -157,6 +157,37 @@ args_timeout(PyObject *object, int64_t *out_ns)
     return 0;
 }
 
+int
+args_token(PyObject *object, struct args_token *out_token)
+{
+    *out_token = (struct args_token){0};
+    if (object == Py_None) {
+        return 0;
+    }
+    if (PyBytes_Check(object)) {
+        out_token->data = PyBytes_AS_STRING(object);
+        out_token->len = PyBytes_GET_SIZE(object);
+    } else if (PyUnicode_Check(object)) {
+        out_token->data = PyUnicode_AsUTF8AndSize(object, &out_token->len);
+        if (!out_token->data) {
+            return -1;
+        }
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "token must be str or bytes, not %.100s",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    if (out_token->len < 1 || out_token->len > TOKEN_MAX_BYTES) {
+        PyErr_Format(PyExc_ValueError,
+                     "a token has 1 to %d bytes, not %zd",
+                     TOKEN_MAX_BYTES,
+                     out_token->len);
+        return -1;
+    }
+    return 0;
+}
+
 static int
 find_name(const char *const *names, PyObject *keyword)
 {
@@ -236,12 +267,31 @@ args_parse(const struct args_spec *spec,
 
 /* ---- calls ---- */
 
+/* What a new call begins with; it is passed on, or NULL with MemoryError. */
+static struct seqc_call *
+begin_call(struct seqc_call *call,
+           struct seqc_call_filler *filler,
+           struct args_prefix prefix,
+           const struct args_work *work)
+{
+    if (!call) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    call->prefix_len = (uint16_t)prefix.len;
+    if (work->token.len) {
+        seqc_call_set_token(
+            call, work->token.data, (uint16_t)work->token.len);
+    }
+    seqc_call_fill(filler, call);
+    return call;
+}
+
 struct seqc_call *
 args_single(struct module_state *state,
             struct args_prefix prefix,
-            enum seqc_op op,
-            PyObject *user_id,
-            int64_t amount)
+            const struct args_work *work,
+            PyObject *user_id)
 {
     struct user_id id;
     struct seqc_call *call;
@@ -250,19 +300,16 @@ args_single(struct module_state *state,
     if (args_user_id(state, user_id, &id)) {
         return NULL;
     }
-    call = seqc_call_new_single(prefix.pool, (size_t)(prefix.len + id.len));
-    if (!call) {
-        PyErr_NoMemory();
-    } else {
-        call->prefix_len = (uint16_t)prefix.len;
-        seqc_call_fill(&filler, call);
+    call = seqc_call_new_single(
+        prefix.pool, (size_t)(prefix.len + id.len + work->token.len));
+    if (begin_call(call, &filler, prefix, work)) {
         seqc_call_add_key(&filler,
-                          op,
+                          work->op,
                           prefix.data,
                           (size_t)prefix.len,
                           id.data,
                           (size_t)id.len)
-            ->amount = amount;
+            ->amount = work->amount;
     }
     args_user_id_fini(&id);
     return call;
@@ -273,10 +320,9 @@ args_single(struct module_state *state,
 struct bulk_source {
     struct module_state *state;
     struct args_prefix prefix;
-    enum seqc_op op;
+    const struct args_work *work;
     PyObject *items; /* tuple, owned by the caller */
     bool is_pairs;
-    int64_t amount;
 };
 
 static PyObject *
@@ -325,7 +371,7 @@ add_element(const struct bulk_source *source,
 {
     struct user_id id;
     PyObject *object = source_id(source, at);
-    int64_t amount = source->amount;
+    int64_t amount = source->work->amount;
 
     if (!object || args_user_id(source->state, object, &id)) {
         return -1;
@@ -338,7 +384,7 @@ add_element(const struct bulk_source *source,
     }
     struct seqc_request *request =
         seqc_call_add_key(filler,
-                          source->op,
+                          source->work->op,
                           source->prefix.data,
                           (size_t)source->prefix.len,
                           id.data,
@@ -378,21 +424,17 @@ build_bulk(const struct bulk_source *source)
         return NULL;
     }
     call = count < (Py_ssize_t)INT_MAX
-               ? seqc_call_new((uint32_t)count, (size_t)room)
+               ? seqc_call_new((uint32_t)count,
+                               (size_t)(room + source->work->token.len))
                : NULL;
-    if (!call) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    call->prefix_len = (uint16_t)source->prefix.len;
-    seqc_call_fill(&filler, call);
-    for (Py_ssize_t i = 0; i < count; i++) {
+    call = begin_call(call, &filler, source->prefix, source->work);
+    for (Py_ssize_t i = 0; call && i < count; i++) {
         if (add_element(source, &filler, i, &room)) {
             seqc_call_unref(call);
             return NULL;
         }
     }
-    if (source->op == SEQC_OP_MGET) {
+    if (call && source->work->op == SEQC_OP_MGET) {
         mark_spans(call);
     }
     return call;
@@ -422,15 +464,13 @@ build_from(struct bulk_source *source, PyObject *iterable)
 struct seqc_call *
 args_bulk(struct module_state *state,
           struct args_prefix prefix,
-          enum seqc_op op,
-          PyObject *user_ids,
-          int64_t amount)
+          const struct args_work *work,
+          PyObject *user_ids)
 {
     struct bulk_source source = {
         .state = state,
         .prefix = prefix,
-        .op = op,
-        .amount = amount,
+        .work = work,
     };
 
     return build_from(&source, user_ids);
@@ -441,10 +481,11 @@ args_pairs(struct module_state *state,
            struct args_prefix prefix,
            PyObject *pairs)
 {
+    static const struct args_work work = {.op = SEQC_OP_RAISE};
     struct bulk_source source = {
         .state = state,
         .prefix = prefix,
-        .op = SEQC_OP_RAISE,
+        .work = &work,
         .is_pairs = true,
     };
 

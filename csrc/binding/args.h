@@ -51,6 +51,17 @@ int args_parse(const struct args_spec *spec,
                PyObject *keyword_names,
                PyObject **out_values);
 
+#define TOKEN_MAX_BYTES 512
+
+/* The token of a call: bytes borrowed from the object; none if len is 0. */
+struct args_token {
+    const char *data;
+    Py_ssize_t len;
+};
+
+/* `object` is a str, bytes or None. */
+int args_token(PyObject *object, struct args_token *out_token);
+
 /* The prefix of a view, and where the memory of a call comes from. */
 struct args_prefix {
     const char *data; /* borrowed */
@@ -58,19 +69,24 @@ struct args_prefix {
     struct seqc_call_pool *pool; /* NULL: of no pool */
 };
 
+/* What each request of a call does. */
+struct args_work {
+    enum seqc_op op;
+    int64_t amount;
+    struct args_token token; /* of an INCREASE_ONCE */
+};
+
 /* A call with one request; the caller owns it.  NULL with an exception. */
 struct seqc_call *args_single(struct module_state *state,
                               struct args_prefix prefix,
-                              enum seqc_op op,
-                              PyObject *user_id,
-                              int64_t amount);
+                              const struct args_work *work,
+                              PyObject *user_id);
 /* A call with a request for each of `user_ids`, any iterable but str and
  * bytes.  An empty one gives a call without requests. */
 struct seqc_call *args_bulk(struct module_state *state,
                             struct args_prefix prefix,
-                            enum seqc_op op,
-                            PyObject *user_ids,
-                            int64_t amount);
+                            const struct args_work *work,
+                            PyObject *user_ids);
 /* Raises: `pairs` is a sequence of (user id, number). */
 struct seqc_call *args_pairs(struct module_state *state,
                              struct args_prefix prefix,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "binding/engine.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <structmember.h>
 
@@ -9,6 +11,8 @@
 #include "binding/errors.h"
 #include "binding/loop.h"
 #include "core/alloc.h"
+#include "core/park.h"
+#include "core/script.h"
 
 /* Silence of a link that owes answers, at least so long. */
 #define PATIENCE_LEAST_NS 1000000000
@@ -108,12 +112,13 @@ none_to_null(PyObject *object)
 }
 
 /* Engine(where, connect, timeout, max_pending, retry, on_regress,
- *        connections, store) */
+ *        connections, store, token_ttl) */
 static PyObject *
 engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *where, *connect, *timeout, *on_regress, *store;
     Py_ssize_t max_pending, connections;
+    unsigned int token_ttl_s;
     const char *retry;
     struct module_state *state = state_of_type(type);
     EngineObject *engine;
@@ -123,7 +128,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (!state || !PyArg_ParseTuple(args,
-                                    "UOOnsOnO",
+                                    "UOOnsOnOI",
                                     &where,
                                     &connect,
                                     &timeout,
@@ -131,7 +136,8 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                     &retry,
                                     &on_regress,
                                     &connections,
-                                    &store)) {
+                                    &store,
+                                    &token_ttl_s)) {
         return NULL;
     }
     if (store != Py_None && !PyObject_TypeCheck(store, state->store_type)) {
@@ -151,6 +157,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     engine->where = Py_NewRef(where);
     engine->connect = none_to_null(connect);
     engine->on_regress = none_to_null(on_regress);
+    engine->token_ttl_s = token_ttl_s;
     if (store != Py_None) {
         engine->store = seqc_store_ref(((StoreObject *)store)->store);
     }
@@ -252,13 +259,40 @@ engine_prepare_call(EngineObject *engine,
     enum seqc_op op = call->count ? call->requests[0].op : SEQC_OP_GET;
 
     call->shape = shape;
-    call->counting =
-        op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE || call->once;
-    call->repeatable =
-        !call->counting || (engine->gap && op == SEQC_OP_INCREASE);
+    call->token_ttl_s = engine->token_ttl_s;
+    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_INCREASE_ONCE ||
+                     op == SEQC_OP_DELETE || call->once;
+    call->repeatable = !call->counting || op == SEQC_OP_INCREASE_ONCE ||
+                       (engine->gap && op == SEQC_OP_INCREASE);
     call->start_ns = now_ns;
     call->deadline_ns =
         timeout_ns == SEQC_TIME_NEVER ? SEQC_TIME_NEVER : now_ns + timeout_ns;
+}
+
+static seqc_status
+increase_once(seqc_store *store, struct seqc_request *request)
+{
+    const struct seqc_call *call = request->call;
+    struct seqc_store_once once = {
+        .token = seqc_call_token(call),
+        .token_len = call->token_len,
+        .by = request->amount,
+        .now_ns = seqc_now_ns(),
+        .ttl_ns = call->token_ttl_s * INT64_C(1000000000),
+    };
+    seqc_status status = seqc_store_increase_once(
+        store, request->key, request->key_len, &once, &request->u.value);
+    char text[48];
+
+    if (status == SEQC_TOKEN_CONFLICT) { /* as a server says it */
+        int len = snprintf(text,
+                           sizeof text,
+                           "%s %" PRId64,
+                           SEQC_TOKEN_CONFLICT_WORD,
+                           request->u.value);
+        request->error = seqc_error_dup(text, (size_t)len);
+    }
+    return status;
 }
 
 static seqc_status
@@ -283,6 +317,8 @@ run_one(seqc_store *store, struct seqc_request *request)
         seqc_store_delete(store, key, len, &existed);
         request->u.value = existed;
         return SEQC_OK;
+    case SEQC_OP_INCREASE_ONCE:
+        return increase_once(store, request);
     case SEQC_OP_RAW:
     case SEQC_OP_COUNT:
         break;

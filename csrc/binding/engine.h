@@ -30,6 +30,7 @@ typedef struct EngineObject {
     struct seqc_link_options options;
     struct seqc_stats stats; /* of memory://, and of links that are gone */
     int64_t timeout_ns;      /* default of a call */
+    uint32_t token_ttl_s;    /* how long a token is remembered */
     bool gap;                /* retry="gap": counting calls are repeated too */
     bool closed;
     bool fork_locked;          /* its groups are, by the thread that forks */

@@ -96,7 +96,8 @@ errors_method(const struct seqc_call *call)
     case RESULT_BOOL:
         return "delete_seq";
     case RESULT_LIST:
-        return op == SEQC_OP_INCREASE ? "increase_seqs" : "get_seqs";
+        return op == SEQC_OP_MGET || op == SEQC_OP_GET ? "get_seqs"
+                                                       : "increase_seqs";
     case RESULT_COUNT:
         return "raise_seqs";
     case RESULT_TREE:
@@ -106,22 +107,38 @@ errors_method(const struct seqc_call *call)
     return "call";
 }
 
+static PyObject *
+text_or_bytes(const char *data, Py_ssize_t len)
+{
+    PyObject *text = PyUnicode_DecodeUTF8(data, len, NULL);
+
+    if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+        text = PyBytes_FromStringAndSize(data, len);
+    }
+    return text;
+}
+
 PyObject *
 errors_id_of(const struct seqc_request *request)
 {
-    const char *id = request->key + request->call->prefix_len;
-    Py_ssize_t len = (Py_ssize_t)request->key_len - request->call->prefix_len;
-    PyObject *text;
+    const struct seqc_call *call = request->call;
 
     if (request->op == SEQC_OP_RAW) {
         Py_RETURN_NONE;
     }
-    text = PyUnicode_DecodeUTF8(id, len, NULL);
-    if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-        PyErr_Clear();
-        text = PyBytes_FromStringAndSize(id, len);
+    return text_or_bytes(request->key + call->prefix_len,
+                         (Py_ssize_t)request->key_len - call->prefix_len);
+}
+
+/* str, or bytes where it is not UTF-8; None without one.  New reference. */
+static PyObject *
+token_of(const struct seqc_call *call)
+{
+    if (!call->token_len) {
+        Py_RETURN_NONE;
     }
-    return text;
+    return text_or_bytes(seqc_call_token(call), call->token_len);
 }
 
 /* True, False or None; borrowed. */
@@ -168,14 +185,15 @@ errors_make(EngineObject *engine, const struct seqc_request *request)
     PyObject *function = outcome_function(engine->state, "make");
     PyObject *user_id = errors_id_of(request);
     PyObject *timeout = timeout_of(call);
+    PyObject *token = token_of(call);
     PyObject *text = said(request->error);
     PyObject *last = engine->last_error ? engine->last_error : Py_None;
     PyObject *error = NULL;
 
-    if (function && user_id && timeout && text) {
+    if (function && user_id && timeout && token && text) {
         error = PyObject_CallFunction(
             function,
-            "ssOOLOOsOO",
+            "ssOOLOOsOOO",
             seqc_status_class((seqc_status)request->status),
             errors_method(call),
             engine->where,
@@ -185,11 +203,13 @@ errors_make(EngineObject *engine, const struct seqc_request *request)
             text,
             seqc_status_class((seqc_status)request->cause),
             last,
-            timeout);
+            timeout,
+            token);
     }
     Py_XDECREF(function);
     Py_XDECREF(user_id);
     Py_XDECREF(timeout);
+    Py_XDECREF(token);
     Py_XDECREF(text);
     return error;
 }

@@ -37,6 +37,7 @@ struct operation {
     int amount;    /* index of the parameter, 0: none */
     int64_t least; /* the amount is at least this */
     int timeout;   /* index of the parameter */
+    int token;     /* index of the parameter, 0: none */
 };
 
 extern const struct operation operations[OPERATION_COUNT];

@@ -44,8 +44,11 @@ calls_dict(const struct seqc_stats *stats)
     PyObject *dict = PyDict_New();
 
     for (int op = 0; dict && op < SEQC_OP_COUNT; op++) {
-        if (set_number(
-                dict, op_names[op], seqc_stats_read(&stats->calls[op]))) {
+        uint64_t count = seqc_stats_read(&stats->calls[op]);
+        if (op == SEQC_OP_INCREASE) { /* with a token it is one, too */
+            count += seqc_stats_read(&stats->calls[SEQC_OP_INCREASE_ONCE]);
+        }
+        if (op_names[op] && set_number(dict, op_names[op], count)) {
             Py_CLEAR(dict);
         }
     }

@@ -5,6 +5,7 @@
 
 #include "core/alloc.h"
 #include "core/durable.h"
+#include "core/encode.h"
 
 /* Tries of a request that the server does not run; those whose script it lost
  * are sent in full at once, and wait only when that does not help either. */
@@ -37,12 +38,23 @@ note_error(struct seqc_request *request, const char *text, size_t len)
     request->error = seqc_error_dup(text, len);
 }
 
+/* Had the first sending counted, the record of its token would have answered
+ * the repeat; what refuses this one for good refused or refuses that one. */
+static bool
+is_certain(const struct seqc_request *request, seqc_status status)
+{
+    return request->op == SEQC_OP_INCREASE_ONCE &&
+           (status == SEQC_TOKEN_CONFLICT || status == SEQC_OVERFLOW ||
+            status == SEQC_NOT_A_SEQUENCE);
+}
+
 void
 seqc_answer_doubt(const struct seqc_request *request,
                   struct seqc_outcome *outcome)
 {
     if (!request->maybe_run || outcome->status == SEQC_OK ||
-        outcome->executed != SEQC_EXECUTED_NO) {
+        outcome->executed != SEQC_EXECUTED_NO ||
+        is_certain(request, outcome->status)) {
         return;
     }
     outcome->executed = SEQC_EXECUTED_UNKNOWN;
@@ -177,7 +189,9 @@ finish_number(struct seqc_link *link,
               struct seqc_request *request,
               int64_t value)
 {
-    if (request->op != SEQC_OP_DELETE) {
+    /* What a token gets again may be of long ago, of before a delete. */
+    if (request->op != SEQC_OP_DELETE &&
+        request->op != SEQC_OP_INCREASE_ONCE) {
         check_regress(link, request, value);
     }
     if (!request->call->abandoned) {
@@ -212,12 +226,13 @@ retry_later(struct seqc_link *link,
             bool no_script)
 {
     int64_t due = seqc_delays_due_ns(&link->delays, request, link->now_ns);
+    uint8_t script = seqc_script_of(request->op);
 
     if (request->call->abandoned) {
         return false;
     }
-    if (no_script && request->op == SEQC_OP_RAISE) {
-        link->script_known = false;
+    if (no_script && script) {
+        link->scripts_known &= (uint8_t)~script;
         if (request->attempts < SCRIPT_ATTEMPTS) {
             request->attempts++;
             request->state = SEQC_REQUEST_UNSENT;
@@ -279,6 +294,7 @@ expect_reply(void *context,
     case SEQC_OP_INCREASE:
     case SEQC_OP_RAISE:
     case SEQC_OP_DELETE:
+    case SEQC_OP_INCREASE_ONCE:
     case SEQC_OP_COUNT:
         *out_shape = SEQC_SHAPE_SCALAR;
         break;
@@ -353,6 +369,7 @@ fits(const struct seqc_request *request, const struct seqc_scalar *scalar)
     case SEQC_OP_DELETE:
         return scalar->type == SEQC_VALUE_INTEGER;
     case SEQC_OP_RAISE:
+    case SEQC_OP_INCREASE_ONCE:
         return scalar->type == SEQC_VALUE_STRING && scalar->is_integer;
     case SEQC_OP_GET:
     case SEQC_OP_MGET:

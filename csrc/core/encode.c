@@ -64,19 +64,67 @@ put_integer(char *out, int64_t value)
 
 #define PUT_LITERAL(out, text) put_bytes(out, text, sizeof(text) - 1)
 
+/* Of script.h, by its digest or in full. */
+#define PUT_SCRIPT(out, name, known)                                          \
+    ((known) ? PUT_LITERAL(out,                                               \
+                           "$7\r\nEVALSHA\r\n$40\r\n" name##_DIGEST "\r\n") \
+             : put_string(PUT_LITERAL(out, "$4\r\nEVAL\r\n"),               \
+                          name##_SCRIPT,                                      \
+                          sizeof name##_SCRIPT - 1))
+
 static char *
 put_raise(char *out, const struct seqc_request *request, bool script_known)
 {
-    if (script_known) {
-        out = PUT_LITERAL(out, "*5\r\n$7\r\nEVALSHA\r\n");
-        out = put_string(out, SEQC_RAISE_DIGEST, sizeof SEQC_RAISE_DIGEST - 1);
-    } else {
-        out = PUT_LITERAL(out, "*5\r\n$4\r\nEVAL\r\n");
-        out = put_string(out, SEQC_RAISE_SCRIPT, sizeof SEQC_RAISE_SCRIPT - 1);
-    }
+    out = PUT_LITERAL(out, "*5\r\n");
+    out = PUT_SCRIPT(out, SEQC_RAISE, script_known);
     out = PUT_LITERAL(out, "$1\r\n1\r\n");
     out = put_string(out, request->key, request->key_len);
     return put_integer(out, request->amount);
+}
+
+/* "sqc:t:<length of the key>:<key>:<token>"; a key without a hash tag is made
+ * one, so that both live in one slot. */
+static char *
+put_record_key(char *out, const struct seqc_request *request)
+{
+    const struct seqc_call *call = request->call;
+    bool has_tag = memchr(request->key, '{', request->key_len) != NULL;
+    char prefix[32];
+    char *end = PUT_LITERAL(prefix, "sqc:t:");
+    size_t len;
+
+    end = put_unsigned(end, request->key_len);
+    *end++ = ':';
+    if (!has_tag) {
+        *end++ = '{';
+    }
+    len = (size_t)(end - prefix) + request->key_len + !has_tag + 1 +
+          call->token_len;
+    *out++ = '$';
+    out = put_unsigned(out, len);
+    out = PUT_LITERAL(out, "\r\n");
+    out = put_bytes(out, prefix, (size_t)(end - prefix));
+    out = put_bytes(out, request->key, request->key_len);
+    if (!has_tag) {
+        *out++ = '}';
+    }
+    *out++ = ':';
+    out = put_bytes(out, seqc_call_token(call), call->token_len);
+    return PUT_LITERAL(out, "\r\n");
+}
+
+static char *
+put_increase_once(char *out,
+                  const struct seqc_request *request,
+                  bool script_known)
+{
+    out = PUT_LITERAL(out, "*7\r\n");
+    out = PUT_SCRIPT(out, SEQC_INCREASE_ONCE, script_known);
+    out = PUT_LITERAL(out, "$1\r\n2\r\n");
+    out = put_string(out, request->key, request->key_len);
+    out = put_record_key(out, request);
+    out = put_integer(out, request->amount);
+    return put_integer(out, request->call->token_ttl_s);
 }
 
 static char *
@@ -102,6 +150,9 @@ command_room(const struct seqc_request *request)
     }
     if (request->op == SEQC_OP_RAISE) {
         room += sizeof SEQC_RAISE_SCRIPT;
+    } else if (request->op == SEQC_OP_INCREASE_ONCE) {
+        room += sizeof SEQC_INCREASE_ONCE_SCRIPT + 128 + request->key_len +
+                request->call->token_len;
     }
     return room;
 }
@@ -128,6 +179,8 @@ put_command(char *out, const struct seqc_request *request, bool script_known)
         return put_string(out, request->key, request->key_len);
     case SEQC_OP_MGET:
         return put_mget(out, request);
+    case SEQC_OP_INCREASE_ONCE:
+        return put_increase_once(out, request, script_known);
     case SEQC_OP_RAW:
         return put_bytes(out, request->key, request->key_len);
     case SEQC_OP_COUNT:

@@ -8,8 +8,23 @@
 #include "core/buf.h"
 #include "core/request.h"
 
-/* Appends the request's command.  `script_known`: the server has the raise
- * script, its digest will do. */
+/* The scripts of plain mode, see script.h. */
+enum seqc_script {
+    SEQC_SCRIPT_RAISE = 1,
+    SEQC_SCRIPT_INCREASE_ONCE = 2,
+};
+
+/* The script of an operation, 0 for none. */
+static inline uint8_t
+seqc_script_of(uint8_t op)
+{
+    return op == SEQC_OP_RAISE           ? SEQC_SCRIPT_RAISE
+           : op == SEQC_OP_INCREASE_ONCE ? SEQC_SCRIPT_INCREASE_ONCE
+                                         : 0;
+}
+
+/* Appends the request's command.  `script_known`: the server has its
+ * script, the digest will do. */
 seqc_status seqc_encode(struct seqc_buf *buf,
                         const struct seqc_request *request,
                         bool script_known) SEQC_CHECK;

@@ -73,7 +73,7 @@ seqc_link_up(struct seqc_link *link, int64_t now_ns)
     link->encoded = link->written = 0;
     link->now_ns = link->owed_since_ns = now_ns;
     link->has_answered = false;
-    link->script_known = false;
+    link->scripts_known = 0;
     link->up = true;
     return SEQC_OK;
 }
@@ -134,6 +134,7 @@ encode_next(struct seqc_link *link)
 {
     struct seqc_request *request = link->unsent.head;
     size_t before = seqc_buf_len(&link->out);
+    uint8_t script = seqc_script_of(request->op);
     seqc_status status;
 
     if (request->call->durable) {
@@ -142,7 +143,8 @@ encode_next(struct seqc_link *link)
     if (refuse_bound(link, request)) {
         return SEQC_OK;
     }
-    status = seqc_encode(&link->out, request, link->script_known);
+    status = seqc_encode(
+        &link->out, request, (link->scripts_known & script) != 0);
     if (status) {
         return status;
     }
@@ -153,9 +155,7 @@ encode_next(struct seqc_link *link)
         }
         capture_floor(link, request);
     }
-    if (request->op == SEQC_OP_RAISE) {
-        link->script_known = true;
-    }
+    link->scripts_known |= script;
     seqc_list_remove(&link->unsent, request);
     request->state = SEQC_REQUEST_SENT;
     request->u.offset = link->encoded;

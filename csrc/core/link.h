@@ -43,7 +43,7 @@ struct seqc_link {
     int64_t owed_since_ns; /* last progress while answers are owed */
     bool up;
     bool has_answered; /* the connection: bytes came */
-    bool script_known;
+    uint8_t scripts_known; /* bits of enum seqc_script */
     struct seqc_call *done_head; /* finished, not yet taken */
     struct seqc_call *done_tail;
 };

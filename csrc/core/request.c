@@ -113,10 +113,23 @@ seqc_call_unref(struct seqc_call *call)
 }
 
 void
+seqc_call_set_token(struct seqc_call *call, const char *token, uint16_t len)
+{
+    memcpy(&call->requests[call->count], token, len);
+    call->token_len = len;
+}
+
+const char *
+seqc_call_token(const struct seqc_call *call)
+{
+    return (const char *)&call->requests[call->count];
+}
+
+void
 seqc_call_fill(struct seqc_call_filler *filler, struct seqc_call *call)
 {
     filler->call = call;
-    filler->end = (char *)&call->requests[call->count];
+    filler->end = (char *)&call->requests[call->count] + call->token_len;
     filler->filled = 0;
 }
 

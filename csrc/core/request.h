@@ -28,6 +28,7 @@ enum seqc_op {
     SEQC_OP_DELETE,
     SEQC_OP_MGET, /* head of `span` elements: this request and those behind */
     SEQC_OP_RAW,  /* `key` holds the whole command; the reply is a tree */
+    SEQC_OP_INCREASE_ONCE, /* with the token of the call */
     SEQC_OP_COUNT,
 };
 
@@ -117,6 +118,8 @@ struct seqc_call {
     bool timed;          /* linked in a list of deadlines */
     uint8_t shape;       /* of the result; the binding's */
     uint16_t prefix_len; /* of every key, bytes; the binding's */
+    uint16_t token_len;  /* bytes; 0: no token */
+    uint32_t token_ttl_s; /* how long a server remembers it */
     int64_t deadline_ns; /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
     uint64_t thread;     /* of a blocking caller, for fork */
@@ -139,6 +142,13 @@ struct seqc_call *seqc_call_new_single(struct seqc_call_pool *pool,
                                        size_t key_bytes);
 struct seqc_call *seqc_call_ref(struct seqc_call *call);
 void seqc_call_unref(struct seqc_call *call); /* NULL is fine */
+
+/* Puts a token before the keys, whose bytes of seqc_call_new include it; to be
+ * called before seqc_call_fill. */
+void
+seqc_call_set_token(struct seqc_call *call, const char *token, uint16_t len);
+/* Its `token_len` bytes; borrowed from the call. */
+const char *seqc_call_token(const struct seqc_call *call);
 
 /* Where the next key goes.  Used while a call is filled, in order. */
 struct seqc_call_filler {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "core/script.h"
+
 struct status_row {
     const char *name;
     const char *cls;
@@ -52,6 +54,7 @@ static const struct error_row error_rows[] = {
     {"WRONGTYPE ", {SEQC_NOT_A_SEQUENCE, false, false}},
     {"ERR value is not an integer", {SEQC_NOT_A_SEQUENCE, false, false}},
     {"ERR increment or decrement", {SEQC_OVERFLOW, false, false}},
+    {SEQC_TOKEN_CONFLICT_WORD " ", {SEQC_TOKEN_CONFLICT, false, false}},
     {"NOAUTH ", {SEQC_AUTH, false, false}},
     {"WRONGPASS ", {SEQC_AUTH, false, false}},
     {"NOPERM ", {SEQC_AUTH, false, false}},
@@ -86,29 +89,30 @@ find_error(const char *text, size_t len, struct seqc_verdict *out_verdict)
     return false;
 }
 
-/* Redis 6 wraps what failed inside a script: "ERR Error running script (call
- * to f_SHA): @user_script:1: @user_script: 1: -READONLY You can't ...". */
+/* Redis 6 wraps what failed inside a script, twice if it was not even tried:
+ * "ERR Error running script (call to f_SHA): @user_script:1: WRONGTYPE ...",
+ * "...: @user_script:1: @user_script: 1: -READONLY You can't ...". */
 static const char *
 skip_script_wrapper(const char *text, size_t len)
 {
-    static const char mark[] = "@user_script: ";
+    static const char mark[] = "@user_script:";
+    const size_t mark_len = sizeof mark - 1;
     const char *end = text + len;
+    const char *inner = NULL;
 
     if (!has_prefix(text, len, "ERR Error running script")) {
         return NULL;
     }
-    for (const char *p = text; p + sizeof mark - 1 < end; p++) {
-        if (memcmp(p, mark, sizeof mark - 1) != 0) {
-            continue;
+    for (const char *p = text; p + mark_len < end; p++) {
+        if (memcmp(p, mark, mark_len) == 0) {
+            inner = p + mark_len + 1; /* behind the space that may follow */
         }
-        p = memchr(p + sizeof mark - 1, ' ', (size_t)(end - p) - sizeof mark);
-        if (!p) {
-            return NULL;
-        }
-        p++;
-        return p < end && *p == '-' ? p + 1 : p;
     }
-    return NULL;
+    inner = inner ? memchr(inner, ' ', (size_t)(end - inner)) : NULL;
+    if (!inner || ++inner == end) {
+        return NULL;
+    }
+    return *inner == '-' ? inner + 1 : inner;
 }
 
 struct seqc_verdict

@@ -33,7 +33,8 @@
     X(OVERFLOW, "SequenceOverflow", "the sequence would pass 2^63-1")         \
     X(PROTOCOL, "ProtocolError", "the peer does not speak RESP")              \
     X(REGRESSED, "SequenceRegressed", "the server lost numbers")              \
-    X(CEILING, "CeilingError", "the ceiling store grants no numbers")
+    X(CEILING, "CeilingError", "the ceiling store grants no numbers")         \
+    X(TOKEN_CONFLICT, "TokenConflict", "the token came with another amount")
 
 typedef enum seqc_status {
 

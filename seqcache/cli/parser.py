@@ -32,11 +32,20 @@ def raw(text: str) -> str | bytes:
 
 def user_id(text: str) -> str | bytes:
     """Read a user id, so that a wrong one is told without asking a server."""
+    return _bounded(text, "an id")
+
+
+def token(text: str) -> str | bytes:
+    """Read a token in the same way."""
+    return _bounded(text, "a token")
+
+
+def _bounded(text: str, what: str) -> str | bytes:
     read = raw(text)
     length = len(read if isinstance(read, bytes) else read.encode())
     if not 1 <= length <= ID_BYTES:
         raise argparse.ArgumentTypeError(
-            f"an id has 1 to {ID_BYTES} bytes, this one has {length}"
+            f"{what} has 1 to {ID_BYTES} bytes, this one has {length}"
         )
     return read
 
@@ -147,6 +156,12 @@ def _counters(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
     incr.add_argument("ids", **many)  # type: ignore[arg-type]
     incr.add_argument(
         "--by", type=whole(1), default=1, metavar="N", help="by how much (1)"
+    )
+    incr.add_argument(
+        "--token",
+        type=token,
+        metavar="T",
+        help="the message's id: the same one gets the same number again",
     )
     reserve = verb(
         "reserve", "reserve N numbers in a row; print the first and the last"

@@ -52,10 +52,10 @@ def incr(args: Namespace, out: Output) -> int:
     """Increase each id and print its new number."""
     with open_cache(args) as seqs, counting(out):
         if len(args.ids) == 1:
-            number = seqs.increase_seq(args.ids[0], args.by)
+            number = seqs.increase_seq(args.ids[0], args.by, token=args.token)
             return _single(args, out, number, by=args.by)
         try:
-            numbers = seqs.increase_seqs(args.ids, args.by)
+            numbers = seqs.increase_seqs(args.ids, args.by, token=args.token)
         except BulkError as error:
             _several(args, out, error.results, by=args.by)
             return exit_code(error)

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 
 from .. import _common, _outcome
-from .._common import DEFAULT, Stats
+from .._common import Stats
 from ..errors import (
     AuthError,
     CallTimeout,
@@ -27,7 +27,7 @@ from ..errors import (
     StartupError,
 )
 from ..foreign.calls import Request
-from ..foreign.operations import Operations, _first, check_amount
+from ..foreign.operations import Operations, check_token
 from ..foreign.stats import Counters
 from .drive import boottime
 from .effects import Fcall
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .. import _native
-    from .._common import UserId
     from ..ceilings import CeilingStore
     from ..config import Config
 
@@ -163,18 +162,6 @@ def check_loaded(error: ServerError) -> None:
 # --- calls -------------------------------------------------------------------------
 
 
-def check_token(token: Any) -> bytes | None:
-    """Return the bytes of a token: a str or bytes of 1 to 512 bytes."""
-    if token is None:
-        return None
-    if not isinstance(token, (str, bytes)):
-        raise TypeError(f"token must be str or bytes, not {type(token).__name__}")
-    raw = token.encode() if isinstance(token, str) else token
-    if not 1 <= len(raw) <= 512:
-        raise ValueError(f"a token has 1 to 512 bytes, not {len(raw)}")
-    return raw
-
-
 def items_of(request: Request) -> list[Item]:
     """Say what a request does to each of its keys."""
     op = _OPS[request.operation]
@@ -273,9 +260,7 @@ class Desk:
             cause = cause.cause  # type: ignore[assignment]
         own = OutcomeUnknown(
             f"{call}: sent, and it is not known whether it was counted: {cause}",
-            hint="do not repeat it blindly: it may count twice"
-            if token is None
-            else "repeat it with the same token",
+            hint=_outcome.REPEAT_BLINDLY if token is None else _outcome.REPEAT_TOKEN,
             cause=cause,
             user_id=_common.user_id_of(key, request.prefix),
             by=request.by,
@@ -295,69 +280,9 @@ def _plain(error: SeqCacheError, where: str, key: bytes | None = None) -> str:
 
 
 class DurableOperations(Operations):
-    """The operations of both faces: as elsewhere, and with tokens."""
+    """The operations of both faces, as over a backend."""
 
     __slots__ = ()
-
-    def increase_seq(
-        self,
-        user_id: UserId,
-        by: int = 1,
-        *,
-        token: str | bytes | None = None,
-        timeout: Any = DEFAULT,
-    ) -> Any:
-        """Increase a sequence as `SeqCache.increase_seq`; the new number.
-
-        Parameters
-        ----------
-        user_id:
-            1 to 512 bytes.
-        by:
-            At least 1.
-        token:
-            1 to 512 bytes, the message's id: for ``token_ttl`` seconds the same token
-            gets the same number, so that the call may be repeated (the cache does
-            so by itself). With another ``by`` it is a `TokenConflict`.
-        timeout:
-            Seconds for the whole call.
-        """
-        self._enter("increase_seq")
-        by = check_amount(by, "by", 1)
-        request = self._count("increase_seq", (user_id,), by, _first, timeout)
-        return self._perform(_with_token(request, token))
-
-    def increase_seqs(
-        self,
-        user_ids: Iterable[UserId],
-        by: int = 1,
-        *,
-        token: str | bytes | None = None,
-        timeout: Any = DEFAULT,
-    ) -> Any:
-        """Increase many sequences; a token holds for each of them by itself."""
-        self._enter("increase_seqs")
-        by = check_amount(by, "by", 1)
-        request = self._count("increase_seqs", user_ids, by, list, timeout)
-        return self._perform(_with_token(request, token))
-
-    def reserve(
-        self,
-        user_id: UserId,
-        count: int,
-        *,
-        token: str | bytes | None = None,
-        timeout: Any = DEFAULT,
-    ) -> Any:
-        """Reserve `count` numbers in a row; the same range for the same token."""
-        self._enter("reserve")
-        count = check_amount(count, "count", 1)
-
-        def numbers(results: list[Any]) -> range:
-            return range(results[0] - count + 1, results[0] + 1)
-
-        request = self._count("reserve", (user_id,), count, numbers, timeout)
-        return self._perform(_with_token(request, token))
 
     def delete_seq(self, *_: Any, **__: Any) -> Any:
         """Refuse: a deleted sequence would give its numbers again."""
@@ -366,10 +291,3 @@ class DurableOperations(Operations):
             " never gives a number twice",
             executed=False,
         )
-
-
-def _with_token(request: Request, token: str | bytes | None) -> Request:
-    if token is not None:
-        check_token(token)
-        request.token = token
-    return request

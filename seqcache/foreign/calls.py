@@ -40,8 +40,8 @@ class Request:
     """One call: what to ask of the backend and how to read the answer.
 
     ``deadline`` is on time.monotonic(); ``least`` is what each number must at least
-    be; ``floors`` are the numbers known when the backend was asked. ``token`` is for
-    durable mode: no backend sees it.
+    be; ``floors`` are the numbers known when the backend was asked. ``token`` is the
+    caller's.
     """
 
     method: str
@@ -200,7 +200,7 @@ class Desk:
         """Translate one failure: a counting call says what became of its numbers."""
         user_id = None if key is None else _common.user_id_of(key, request.prefix)
         if isinstance(error, OutcomeUnknown):
-            return _named(error, user_id, request.by)
+            return _named(error, user_id, request)
         ours = isinstance(error, SeqCacheError)
         if isinstance(error, SeqCacheError) and (
             error.executed is not None or not request.counting
@@ -213,10 +213,13 @@ class Desk:
         elif request.counting:
             told = OutcomeUnknown(
                 f"{call}: sent, and it is not known whether it was counted: {error}",
-                hint="do not repeat it blindly: it may count twice",
+                hint=_outcome.REPEAT_BLINDLY
+                if request.token is None
+                else _outcome.REPEAT_TOKEN,
                 cause=error,
                 user_id=user_id,
                 by=request.by,
+                token=request.token,
             )
         elif isinstance(error, TimeoutError):
             told = CallTimeout(f"{call}: {error or 'no answer'}")
@@ -257,12 +260,13 @@ class Desk:
         return _outcome.bulk(request.method, self.where, results)
 
 
-def _named(error: OutcomeUnknown, user_id: Any, by: int) -> OutcomeUnknown:
+def _named(error: OutcomeUnknown, user_id: Any, request: Request) -> OutcomeUnknown:
     """Return the error of a backend, which knows keys only, for one user id."""
     if error.user_id is not None:
         return error
     own = copy.copy(error)
-    own.user_id, own.by, own.__cause__ = user_id, by, error.__cause__
+    own.user_id, own.by, own.token = user_id, request.by, request.token
+    own.__cause__ = error.__cause__
     return own
 
 

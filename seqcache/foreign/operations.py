@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Protocol
 
-    from .._common import UserId
+    from .._common import Token, UserId
     from ..config import Config
 
     class Desk(Protocol):
@@ -39,6 +39,18 @@ def check_amount(value: Any, name: str, least: int) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}")
     return number
+
+
+def check_token(token: Any) -> bytes | None:
+    """Return the bytes of a token: a str or bytes of 1 to 512 bytes."""
+    if token is None:
+        return None
+    if not isinstance(token, (str, bytes)):
+        raise TypeError(f"token must be str or bytes, not {type(token).__name__}")
+    raw = token.encode() if isinstance(token, str) else token
+    if not 1 <= len(raw) <= 512:
+        raise ValueError(f"a token has 1 to 512 bytes, not {len(raw)}")
+    return raw
 
 
 def check_timeout(value: Any, default: float | None) -> float | None:
@@ -97,23 +109,42 @@ class Operations:
         return self._perform(self._read("get_seqs", user_ids, list, timeout))
 
     def increase_seq(
-        self, user_id: UserId, by: int = 1, *, timeout: Any = DEFAULT
+        self,
+        user_id: UserId,
+        by: int = 1,
+        *,
+        token: Token = None,
+        timeout: Any = DEFAULT,
     ) -> Any:
         """As the engine's."""
         self._enter("increase_seq")
         by = check_amount(by, "by", 1)
         ids = (user_id,)
-        return self._perform(self._count("increase_seq", ids, by, _first, timeout))
+        request = self._count("increase_seq", ids, by, _first, timeout, token)
+        return self._perform(request)
 
     def increase_seqs(
-        self, user_ids: Iterable[UserId], by: int = 1, *, timeout: Any = DEFAULT
+        self,
+        user_ids: Iterable[UserId],
+        by: int = 1,
+        *,
+        token: Token = None,
+        timeout: Any = DEFAULT,
     ) -> Any:
         """As the engine's."""
         self._enter("increase_seqs")
         by = check_amount(by, "by", 1)
-        return self._perform(self._count("increase_seqs", user_ids, by, list, timeout))
+        request = self._count("increase_seqs", user_ids, by, list, timeout, token)
+        return self._perform(request)
 
-    def reserve(self, user_id: UserId, count: int, *, timeout: Any = DEFAULT) -> Any:
+    def reserve(
+        self,
+        user_id: UserId,
+        count: int,
+        *,
+        token: Token = None,
+        timeout: Any = DEFAULT,
+    ) -> Any:
         """As the engine's."""
         self._enter("reserve")
         count = check_amount(count, "count", 1)
@@ -122,7 +153,8 @@ class Operations:
             return range(results[0] - count + 1, results[0] + 1)
 
         ids = (user_id,)
-        return self._perform(self._count("reserve", ids, count, numbers, timeout))
+        request = self._count("reserve", ids, count, numbers, timeout, token)
+        return self._perform(request)
 
     def raise_seq(self, user_id: UserId, to: int, *, timeout: Any = DEFAULT) -> Any:
         """As the engine's."""
@@ -156,14 +188,27 @@ class Operations:
         return request
 
     def _count(
-        self, method: str, ids: Iterable[UserId], by: int, shape: Any, timeout: Any
+        self,
+        method: str,
+        ids: Iterable[UserId],
+        by: int,
+        shape: Any,
+        timeout: Any,
+        token: Token = None,
     ) -> Request:
+        raw = check_token(token)
         request = self._request(method, "increase", ids, shape, timeout)
         request.by = by
+        request.token = token
         request.least = [by] * len(request.keys)
-        request.ask = lambda backend, left: backend.increase(
-            request.keys, by, timeout=left
-        )
+        if raw is None:
+            request.ask = lambda backend, left: backend.increase(
+                request.keys, by, timeout=left
+            )
+        else:
+            request.ask = lambda backend, left: _increase_once(
+                backend, request, raw, self._desk, left
+            )
         return request
 
     def _lift(
@@ -202,6 +247,21 @@ class Operations:
 
 def _no_answer(_backend: Any, _left: float | None) -> list[Any]:
     return []
+
+
+def _increase_once(
+    backend: Any, request: Request, token: bytes, desk: Desk, left: float | None
+) -> Any:
+    method = getattr(backend, "increase_once", None)
+    if method is None:
+        raise SeqCacheError(
+            f"{request.method}() at {desk.where}: the backend knows no tokens",
+            executed=False,
+            hint="a backend may have a method"
+            " increase_once(keys, by, token, *, ttl, timeout)",
+        )
+    ttl = desk.config.token_ttl
+    return method(request.keys, request.by, token, ttl=ttl, timeout=left)
 
 
 def _delete(backend: Any, keys: list[bytes], left: float | None, where: str) -> Any:

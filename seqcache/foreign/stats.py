@@ -119,7 +119,8 @@ class Known:
         A number that went back is the truth from now on: a loss is told once.
         """
         lost: list[tuple[int, int]] = []
-        if request.operation == "delete":
+        # What a token gets again may be of before a delete.
+        if request.operation == "delete" or request.token is not None:
             return lost
         for at, (key, number) in enumerate(zip(request.keys, results, strict=True)):
             if not isinstance(number, int):

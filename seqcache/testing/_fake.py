@@ -30,14 +30,14 @@ class Failure:
     method: str | None
     counted: bool | None
 
-    def error_of(self, method: str, user_id: Any, by: int) -> Exception:
+    def error_of(self, method: str, user_id: Any, by: int, token: Any) -> Exception:
         """Return the exception for a call."""
         if isinstance(self.error, Exception):
             return self.error
         text = f"{method}({user_id!r}): fail_next() said so"
         if issubclass(self.error, OutcomeUnknown):
             cause = CallTimeout("no answer: fail_next() said so")
-            return self.error(text, cause=cause, user_id=user_id, by=by)
+            return self.error(text, cause=cause, user_id=user_id, by=by, token=token)
         return self.error(text)
 
     def counts(self, error: Exception) -> bool:
@@ -101,7 +101,7 @@ class Failing:
             self._failures.remove(failure)
         whom = args[0] if args else words.get("user_id")
         by = args[1] if args[1:] else words.get("by", words.get("count", 1))
-        error = failure.error_of(method, whom, by)
+        error = failure.error_of(method, whom, by, words.get("token"))
         return error, failure.counts(error)
 
 

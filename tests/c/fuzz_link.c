@@ -96,7 +96,8 @@ submit(struct world *world)
     if (op == SEQC_OP_MGET) {
         call->requests[0].span = count;
     }
-    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE;
+    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE
+        || op == SEQC_OP_INCREASE_ONCE;
     call->repeatable = !call->counting || (kind & 8);
     call->deadline_ns =
         kind & 4 ? world->now + 500 * MS : SEQC_TIME_NEVER;

@@ -73,6 +73,64 @@ raise_is_sent_by_digest_or_in_full(void)
     seqc_call_unref(call);
 }
 
+static struct seqc_call *
+token_call(const char *key, size_t len, const char *token, size_t token_len)
+{
+    struct seqc_call *call = seqc_call_new(1, len + token_len);
+    struct seqc_call_filler filler;
+
+    call->token_ttl_s = 600;
+    seqc_call_set_token(call, token, (uint16_t)token_len);
+    seqc_call_fill(&filler, call);
+    seqc_call_add_key(&filler, SEQC_OP_INCREASE_ONCE, "", 0, key, len)
+        ->amount = 7;
+    return call;
+}
+
+static void
+record_of_a_token_is_in_the_slot_of_its_key(void)
+{
+    struct seqc_call *call = token_call("seq:a", 5, "m:1", 3);
+    char expected[2048];
+
+    check_bytes(&call->requests[0], true,
+                "*7\r\n$7\r\nEVALSHA\r\n$40\r\n" SEQC_INCREASE_ONCE_DIGEST
+                "\r\n$1\r\n2\r\n$5\r\nseq:a\r\n$19\r\nsqc:t:5:{seq:a}:m:1\r\n"
+                "$1\r\n7\r\n$3\r\n600\r\n");
+    seqc_call_unref(call);
+    call = token_call("x{b}", 4, "}", 1);
+    snprintf(expected, sizeof expected,
+             "*7\r\n$4\r\nEVAL\r\n$%zu\r\n%s\r\n$1\r\n2\r\n$4\r\nx{b}\r\n"
+             "$14\r\nsqc:t:4:x{b}:}\r\n$1\r\n7\r\n$3\r\n600\r\n",
+             strlen(SEQC_INCREASE_ONCE_SCRIPT), SEQC_INCREASE_ONCE_SCRIPT);
+    check_bytes(&call->requests[0], false, expected);
+    seqc_call_unref(call);
+}
+
+static void
+longest_keys_and_tokens_fit_into_a_fresh_buffer(void)
+{
+    static char bytes[65535];
+
+    memset(bytes, 'x', sizeof bytes);
+    for (size_t len = 1; len <= sizeof bytes; len = len * 4 + 1) {
+        for (size_t token_len = 1; token_len <= sizeof bytes;
+             token_len = token_len * 8 + 7) {
+            struct seqc_call *call = token_call(bytes, len, bytes, token_len);
+            for (int known = 0; known < 2; known++) {
+                struct seqc_buf fresh;
+                seqc_buf_init(&fresh);
+                call->token_ttl_s = UINT32_MAX;
+                call->requests[0].amount = INT64_MIN;
+                CHECK(!seqc_encode(&fresh, &call->requests[0], known));
+                CHECK(seqc_buf_len(&fresh) > 2 * len + token_len);
+                seqc_buf_fini(&fresh);
+            }
+            seqc_call_unref(call);
+        }
+    }
+}
+
 static void
 mget_names_every_key(void)
 {
@@ -219,6 +277,9 @@ digest_is_the_one_of_the_script(void)
     CHECK(strcmp(hex, "a9993e364706816aba3e25717850c26c9cd0d89d") == 0);
     sha1_hex(SEQC_RAISE_SCRIPT, strlen(SEQC_RAISE_SCRIPT), hex);
     CHECK(strcmp(hex, SEQC_RAISE_DIGEST) == 0);
+    sha1_hex(SEQC_INCREASE_ONCE_SCRIPT, strlen(SEQC_INCREASE_ONCE_SCRIPT),
+             hex);
+    CHECK(strcmp(hex, SEQC_INCREASE_ONCE_DIGEST) == 0);
 }
 
 int
@@ -229,6 +290,8 @@ main(void)
     RUN(hot_commands_are_byte_exact);
     RUN(extreme_amounts_keep_every_digit);
     RUN(raise_is_sent_by_digest_or_in_full);
+    RUN(record_of_a_token_is_in_the_slot_of_its_key);
+    RUN(longest_keys_and_tokens_fit_into_a_fresh_buffer);
     RUN(mget_names_every_key);
     RUN(longest_keys_fit_into_a_fresh_buffer);
     RUN(raw_size_is_what_is_written);

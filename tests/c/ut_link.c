@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/link.h"
 
+#include "core/script.h"
+
 #include "ut_link.h"
 
 static struct seqc_stats stats;
@@ -439,6 +441,62 @@ next_output_has(const char *word)
 }
 
 static void
+one_script_says_nothing_of_the_other(void)
+{
+    open_link();
+    struct seqc_call *a = submit(SEQC_OP_RAISE, 1);
+    struct seqc_call *b = submit(SEQC_OP_INCREASE_ONCE, 1);
+    CHECK(next_output_has(SEQC_INCREASE_ONCE_SCRIPT));
+    write_all();
+    answer("$1\r\n1\r\n$1\r\n2\r\n");
+    end_good(a, 1);
+    end_good(b, 2);
+    a = submit(SEQC_OP_RAISE, 1);
+    b = submit(SEQC_OP_INCREASE_ONCE, 1);
+    CHECK(next_output_has(SEQC_INCREASE_ONCE_DIGEST));
+    CHECK(!next_output_has("EVAL\r\n"));
+    write_all();
+    answer("$1\r\n1\r\n-NOSCRIPT gone\r\n");
+    end_good(a, 1);
+    CHECK(next_output_has(SEQC_INCREASE_ONCE_SCRIPT));
+    write_all();
+    answer("$1\r\n3\r\n");
+    end_good(b, 3);
+    shut_link();
+}
+
+/* A token's call goes on over any number of links, and what its repeat is
+ * refused with for good is certain. */
+static void
+call_with_a_token_is_repeated(void)
+{
+    open_link();
+    struct seqc_call *a = submit(SEQC_OP_INCREASE_ONCE, 1);
+    for (int i = 0; i < 10; i++) {
+        write_all();
+        seqc_link_fail(&the_link, i % 2 ? SEQC_PROTOCOL : SEQC_CONNECT, "x");
+        CHECK(!seqc_link_take_done(&the_link));
+        CHECK(!seqc_link_up(&the_link, now));
+    }
+    write_all();
+    answer("$19\r\n9223372036854775807\r\n");
+    end_good(a, INT64_MAX);
+    a = submit(SEQC_OP_INCREASE_ONCE, 1);
+    write_all();
+    seqc_link_fail(&the_link, SEQC_CONNECT, "x");
+    CHECK(!seqc_link_up(&the_link, now));
+    write_all();
+    answer("-TOKENCONFLICT 2\r\n");
+    end_with(a, SEQC_TOKEN_CONFLICT, SEQC_EXECUTED_NO);
+    the_link.options.repeat = false;
+    a = submit(SEQC_OP_INCREASE_ONCE, 1);
+    write_all();
+    seqc_link_fail(&the_link, SEQC_CONNECT, "x");
+    end_with(a, SEQC_UNKNOWN, SEQC_EXECUTED_UNKNOWN);
+    shut_link();
+}
+
+static void
 lost_script_is_sent_in_full_but_not_for_ever(void)
 {
     open_link();
@@ -834,6 +892,8 @@ main(void)
     RUN(broken_peer_is_not_asked_again);
     RUN(nil_of_an_mget_is_read_once_more);
     RUN(mget_that_is_refused_fails_every_id);
+    RUN(one_script_says_nothing_of_the_other);
+    RUN(call_with_a_token_is_repeated);
     RUN(lost_script_is_sent_in_full_but_not_for_ever);
     RUN(loading_server_is_asked_again_later);
     RUN(many_delayed_requests_cost_little);

@@ -31,8 +31,9 @@ ut_call(enum seqc_op op, uint32_t count)
     if (op == SEQC_OP_MGET) {
         call->requests[0].span = count;
     }
-    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE;
-    call->repeatable = !call->counting;
+    call->counting = op == SEQC_OP_INCREASE || op == SEQC_OP_DELETE
+        || op == SEQC_OP_INCREASE_ONCE;
+    call->repeatable = !call->counting || op == SEQC_OP_INCREASE_ONCE;
     return call;
 }
 

@@ -109,6 +109,47 @@ threads_lose_no_number(void)
     seqc_store_unref(store);
 }
 
+#define TOKENS 3000
+
+static int64_t numbers[THREADS][TOKENS];
+
+static void *
+use_all_tokens(void *argument)
+{
+    int64_t *mine = argument;
+
+    for (int i = 0; i < TOKENS; i++) {
+        char token[16];
+        struct seqc_store_once once = {
+            .token = token,
+            .token_len = (size_t)snprintf(token, sizeof token, "t%d", i),
+            .by = 1,
+            .ttl_ns = 1,
+        };
+        CHECK(!seqc_store_increase_once(store, "key", 3, &once, &mine[i]));
+    }
+    return NULL;
+}
+
+static void
+threads_with_one_token_get_one_number(void)
+{
+    pthread_t threads[THREADS];
+    int64_t seq;
+
+    store = seqc_store_new();
+    for (int t = 0; t < THREADS; t++) {
+        CHECK(!pthread_create(&threads[t], NULL, use_all_tokens, numbers[t]));
+    }
+    for (int t = 0; t < THREADS; t++) {
+        CHECK(!pthread_join(threads[t], NULL));
+        CHECK(!memcmp(numbers[0], numbers[t], sizeof numbers[0]));
+    }
+    seqc_store_get(store, "key", 3, &seq);
+    CHECK(seq == TOKENS);
+    seqc_store_unref(store);
+}
+
 /* The last of several owners frees; the others may be anywhere before. */
 static void *
 drop_reference(void *argument)
@@ -143,6 +184,7 @@ int
 main(void)
 {
     RUN(threads_lose_no_number);
+    RUN(threads_with_one_token_get_one_number);
     RUN(last_reference_frees);
     return ut_finish();
 }

@@ -22,7 +22,7 @@ def one_round() -> None:
     async def connect(_seconds: float | None) -> int:
         return here.detach()
 
-    engine = module.Engine("x", connect, 60.0, 100, "safe", None, 0, None)
+    engine = module.Engine("x", connect, 60.0, 100, "safe", None, 0, None, 600)
     client = module.AsyncClient(engine, b"")
     # One ring of all, so that only the collector ends them.
     ring = [module, engine, client]

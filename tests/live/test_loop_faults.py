@@ -65,7 +65,7 @@ def make_engine(
         return connect_to(peer)
 
     return _native.Engine(
-        "fake", connect or make, timeout, 10_000, "safe", None, 0, None
+        "fake", connect or make, timeout, 10_000, "safe", None, 0, None, 600
     )
 
 

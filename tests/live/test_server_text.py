@@ -58,11 +58,11 @@ def test_an_empty_command_is_refused(plain_face, node):
 
 
 def test_an_engine_without_blocking_links_says_so():
-    engine = _native.Engine("x", lambda _: 0, 1.0, 10, "safe", None, 0, None)
+    engine = _native.Engine("x", lambda _: 0, 1.0, 10, "safe", None, 0, None, 600)
     with pytest.raises(RuntimeError, match="no blocking links"):
         _native.Client(engine, b"").increase_seq("a")
     with pytest.raises(TypeError, match="connect"):
-        _native.Engine("x", None, 1.0, 10, "safe", None, 1, None)
+        _native.Engine("x", None, 1.0, 10, "safe", None, 1, None, 600)
 
 
 @pytest.mark.parametrize("method", ["ping", "scan"])

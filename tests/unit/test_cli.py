@@ -54,6 +54,15 @@ def test_incr_of_one_id_prints_the_bare_number(run):
     assert run("get", "alice") == (0, "11\n", "")
 
 
+def test_incr_with_a_token_counts_once(run):
+    assert run("incr", "alice", "--token", "m1") == (0, "1\n", "")
+    assert run("incr", "alice", "bob", "--token", "m1") == (0, "alice\t1\nbob\t1\n", "")
+    code, out, err = run("incr", "alice", "--by", "2", "--token", "m1")
+    assert (code, out) == (1, "")
+    assert "counted 1 before, not 2" in err
+    assert run("incr", "alice", "--token", "")[0] == 2
+
+
 def test_several_ids_are_printed_with_their_numbers_in_order(run):
     run("incr", "bob", "--by", "4")
     assert run("incr", "alice", "bob", "alice") == (

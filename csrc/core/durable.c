@@ -384,6 +384,7 @@ is_over(const struct seqc_call *call, const struct seqc_request *request)
     case SEQC_NOT_A_SEQUENCE:
     case SEQC_OVERFLOW:
     case SEQC_REGRESSED:
+    case SEQC_TOKEN_CONFLICT:
     case SEQC_STATUS_COUNT:
         break;
     }

@@ -119,13 +119,13 @@ struct seqc_call {
     uint8_t shape;       /* of the result; the binding's */
     uint16_t prefix_len; /* of every key, bytes; the binding's */
     uint16_t token_len;  /* bytes; 0: no token */
-    uint32_t token_ttl_s; /* how long a server remembers it */
     int64_t deadline_ns; /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
     uint64_t thread;     /* of a blocking caller, for fork */
     uint64_t connection; /* on which it was sent last; see link.h */
     void *owner;         /* the awaitable; see binding/loop.h */
     struct seqc_call *next_done;
+    uint32_t token_ttl_s; /* how long a server remembers it */
     uint32_t heap_index; /* 1 and up in the heap of timers.h, else 0 */
     struct seqc_call *timer_next; /* see timers.h */
     struct seqc_call *timer_prev;

@@ -96,6 +96,15 @@ async def test_told_to_count_or_not_it_obeys(cache, call):
 
 
 @both
+async def test_unknown_outcome_names_the_token_and_its_repeat_is_the_same(cache, call):
+    cache.fail_next(seqcache.OutcomeUnknown)
+    with pytest.raises(seqcache.OutcomeUnknown) as caught:
+        await call("increase_seq", "alice", token="m")
+    assert caught.value.token == "m"
+    assert await call("increase_seq", "alice", token="m") == 1
+
+
+@both
 async def test_method_and_times_choose_the_calls(cache, call):
     cache.fail_next(seqcache.ServerError, method="reserve", times=2)
     assert await call("increase_seq", "alice") == 1

@@ -207,6 +207,8 @@ def ceiling(call: str, text: str) -> CeilingError:
     reason, _, told = text.partition(" ")
     hint = _CEILING_HINTS.get(reason)
     return CeilingError(f"{call}: {told}", executed=False, hint=hint, reason=reason)
+
+
 def _unwrapped(text: str) -> str:
     """Return an error without the place in a script, which Redis tells with it."""
     if text.startswith("ERR Error running script"):  # Redis 6, before it

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "binding/engine.h"
 
-#include <inttypes.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <structmember.h>
 
 #include "binding/cells.h"
 #include "binding/errors.h"
 #include "binding/loop.h"
+#include "binding/once.h"
 #include "core/alloc.h"
-#include "core/park.h"
-#include "core/script.h"
 
 /* Silence of a link that owes answers, at least so long. */
 #define PATIENCE_LEAST_NS 1000000000
@@ -269,30 +266,22 @@ engine_prepare_call(EngineObject *engine,
         timeout_ns == SEQC_TIME_NEVER ? SEQC_TIME_NEVER : now_ns + timeout_ns;
 }
 
-static seqc_status
-increase_once(seqc_store *store, struct seqc_request *request)
-{
-    const struct seqc_call *call = request->call;
-    struct seqc_store_once once = {
-        .token = seqc_call_token(call),
-        .token_len = call->token_len,
-        .by = request->amount,
-        .now_ns = seqc_now_ns(),
-        .ttl_ns = call->token_ttl_s * INT64_C(1000000000),
-    };
-    seqc_status status = seqc_store_increase_once(
-        store, request->key, request->key_len, &once, &request->u.value);
-    char text[48];
+struct stored_request {
+    seqc_store *store;
+    struct seqc_request *request;
+};
 
-    if (status == SEQC_TOKEN_CONFLICT) { /* as a server says it */
-        int len = snprintf(text,
-                           sizeof text,
-                           "%s %" PRId64,
-                           SEQC_TOKEN_CONFLICT_WORD,
-                           request->u.value);
-        request->error = seqc_error_dup(text, (size_t)len);
-    }
-    return status;
+static seqc_status
+increase_stored(void *context, int64_t *out_seq)
+{
+    const struct stored_request *stored = context;
+    const struct seqc_request *request = stored->request;
+
+    return seqc_store_increase(stored->store,
+                               request->key,
+                               request->key_len,
+                               request->amount,
+                               out_seq);
 }
 
 static seqc_status
@@ -300,6 +289,7 @@ run_one(seqc_store *store, struct seqc_request *request)
 {
     const char *key = request->key;
     size_t len = request->key_len;
+    struct stored_request stored = {store, request};
     bool existed;
 
     switch ((enum seqc_op)request->op) {
@@ -318,7 +308,8 @@ run_one(seqc_store *store, struct seqc_request *request)
         request->u.value = existed;
         return SEQC_OK;
     case SEQC_OP_INCREASE_ONCE:
-        return increase_once(store, request);
+        return once_run(
+            seqc_store_once_view(store), increase_stored, &stored, request);
     case SEQC_OP_RAW:
     case SEQC_OP_COUNT:
         break;

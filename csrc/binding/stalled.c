@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "binding/errors.h"
+#include "binding/once.h"
 #include "core/park.h"
 
 /* A call that met a ceiling, for the keeper. */
@@ -46,19 +47,53 @@ is_left(const struct seqc_request *request)
     return request->state != SEQC_REQUEST_DONE;
 }
 
+static inline bool
+counts(const struct seqc_request *request)
+{
+    return request->op == SEQC_OP_INCREASE ||
+           request->op == SEQC_OP_INCREASE_ONCE;
+}
+
+static seqc_status
+increase_cell(seqc_cells *cells,
+              struct seqc_request *request,
+              int64_t *out_seq)
+{
+    struct seqc_cells_ask ask = {
+        request->key, request->key_len, request->amount, &request->in_line};
+
+    return seqc_cells_increase(cells, &ask, out_seq, &request->low);
+}
+
+struct celled_request {
+    seqc_cells *cells;
+    struct seqc_request *request;
+};
+
+static seqc_status
+increase_celled(void *context, int64_t *out_seq)
+{
+    const struct celled_request *celled = context;
+
+    return increase_cell(celled->cells, celled->request, out_seq);
+}
+
 static seqc_status
 run_one(seqc_cells *cells, struct seqc_request *request)
 {
     struct seqc_cells_ask ask = {
         request->key, request->key_len, request->amount, &request->in_line};
+    struct celled_request celled = {cells, request};
 
     switch ((enum seqc_op)request->op) {
     case SEQC_OP_GET:
     case SEQC_OP_MGET:
         return seqc_cells_get(cells, &ask, &request->u.value);
     case SEQC_OP_INCREASE:
-        return seqc_cells_increase(
-            cells, &ask, &request->u.value, &request->low);
+        return increase_cell(cells, request, &request->u.value);
+    case SEQC_OP_INCREASE_ONCE:
+        return once_run(
+            seqc_cells_once_view(cells), increase_celled, &celled, request);
     case SEQC_OP_RAISE:
         return seqc_cells_raise(cells, &ask, &request->u.value, &request->low);
     case SEQC_OP_DELETE:
@@ -200,7 +235,7 @@ stalled_run(StalledObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 wanted_of(const struct seqc_request *request)
 {
-    bool increases = request->op == SEQC_OP_INCREASE;
+    bool increases = counts(request);
     bool raises = request->op == SEQC_OP_RAISE;
 
     return Py_BuildValue("(y#LL)",
@@ -257,7 +292,7 @@ stalled_absent(StalledObject *self, PyObject *argument)
     }
     for (uint32_t i = 0; i < self->call->count; i++) {
         struct seqc_request *request = &self->call->requests[i];
-        bool reads = request->op != SEQC_OP_INCREASE &&
+        bool reads = !counts(request) &&
                      !(request->op == SEQC_OP_RAISE && request->amount > 0);
         if (is_left(request) && reads && is_of_key(request, key, len)) {
             request->u.value = 0;

@@ -33,6 +33,7 @@ struct seqc_cells {
     _Atomic uint32_t grants; /* changed by seqc_cells_forget */
     struct seqc_hash_seed seed;
     struct shard shards[SHARDS];
+    struct seqc_once once;
 };
 
 /* What a shard, locked, has of a key. */
@@ -114,6 +115,7 @@ seqc_cells_new(void)
         pthread_mutex_init(&cells->shards[i].mutex, NULL);
         seqc_table_init(&cells->shards[i].table, sizeof(struct cell));
     }
+    seqc_once_init(&cells->once);
     return cells;
 }
 
@@ -135,6 +137,7 @@ seqc_cells_unref(seqc_cells *cells)
         pthread_mutex_destroy(&cells->shards[i].mutex);
         seqc_table_fini(&cells->shards[i].table);
     }
+    seqc_once_fini(&cells->once);
     seqc_free(cells);
 }
 
@@ -150,6 +153,7 @@ seqc_cells_after_fork(seqc_cells *cells)
         }
         pthread_mutex_init(&shard->mutex, NULL);
     }
+    seqc_once_after_fork(&cells->once);
 }
 
 /* Once this returns, whoever holds a shard has seen what was stored before. */
@@ -283,6 +287,12 @@ seqc_cells_increase(seqc_cells *cells,
     }
     unlock_place(&place);
     return status;
+}
+
+struct seqc_once *
+seqc_cells_once_view(seqc_cells *cells)
+{
+    return &cells->once;
 }
 
 seqc_status

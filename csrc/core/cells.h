@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/once.h"
 #include "core/status.h"
 
 /* The last number of durable mode: that of Redis's Lua, here as well, so that
@@ -62,6 +63,8 @@ SEQC_CHECK seqc_status seqc_cells_increase(seqc_cells *cells,
                                            const struct seqc_cells_ask *ask,
                                            int64_t *out_seq,
                                            bool *out_low);
+/* The tokens of its increases. */
+struct seqc_once *seqc_cells_once_view(seqc_cells *cells);
 /* Forward only, as seqc_store_raise.  To 0 it is a get. */
 SEQC_CHECK seqc_status seqc_cells_raise(seqc_cells *cells,
                                         const struct seqc_cells_ask *ask,

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/record.h"
 #include "core/regress.h"
 #include "core/table.h"
 
@@ -26,20 +25,11 @@ struct shard {
     struct seqc_table table;
 };
 
-#define RECORD_SHARDS 16
-
-struct record_shard {
-    pthread_mutex_t mutex; /* rank: before a shard's */
-    struct seqc_records records;
-};
-
 struct seqc_store {
     atomic_int refs;
     struct seqc_hash_seed seed;
-    struct seqc_hash_seed key_seeds[2]; /* of the ids of records */
-    struct seqc_hash_seed token_seeds[2];
     struct shard shards[SHARDS];
-    struct record_shard record_shards[RECORD_SHARDS];
+    struct seqc_once once;
 };
 
 /* Sets the table's part of the key; returns the shard. */
@@ -71,14 +61,7 @@ seqc_store_new(void)
         pthread_mutex_init(&store->shards[i].mutex, NULL);
         seqc_table_init(&store->shards[i].table, 0);
     }
-    for (size_t i = 0; i < 2; i++) {
-        seqc_hash_seed_draw(&store->key_seeds[i]);
-        seqc_hash_seed_draw(&store->token_seeds[i]);
-    }
-    for (size_t i = 0; i < RECORD_SHARDS; i++) {
-        pthread_mutex_init(&store->record_shards[i].mutex, NULL);
-        seqc_records_init(&store->record_shards[i].records);
-    }
+    seqc_once_init(&store->once);
     return store;
 }
 
@@ -100,10 +83,7 @@ seqc_store_unref(seqc_store *store)
         pthread_mutex_destroy(&store->shards[i].mutex);
         seqc_table_fini(&store->shards[i].table);
     }
-    for (size_t i = 0; i < RECORD_SHARDS; i++) {
-        pthread_mutex_destroy(&store->record_shards[i].mutex);
-        seqc_records_fini(&store->record_shards[i].records);
-    }
+    seqc_once_fini(&store->once);
     seqc_free(store);
 }
 
@@ -118,9 +98,7 @@ seqc_store_after_fork(seqc_store *store)
         }
         pthread_mutex_init(&shard->mutex, NULL);
     }
-    for (size_t i = 0; i < RECORD_SHARDS; i++) {
-        pthread_mutex_init(&store->record_shards[i].mutex, NULL);
-    }
+    seqc_once_after_fork(&store->once);
 }
 
 void
@@ -177,64 +155,10 @@ seqc_store_increase(seqc_store *store,
     return status;
 }
 
-/* Under the lock of the records. */
-SEQC_CHECK static seqc_status
-increase_and_record(seqc_store *store,
-                    struct seqc_records *records,
-                    const struct seqc_table_key *key,
-                    struct seqc_record *record,
-                    int64_t now_ns)
+struct seqc_once *
+seqc_store_once_view(seqc_store *store)
 {
-    seqc_status status = seqc_records_reserve(records, now_ns);
-
-    if (!status) {
-        status = seqc_store_increase(
-            store, key->bytes, key->len, record->count, &record->last);
-    }
-    if (!status) {
-        seqc_records_add(records, record);
-    }
-    return status;
-}
-
-seqc_status
-seqc_store_increase_once(seqc_store *store,
-                         const char *key,
-                         size_t len,
-                         const struct seqc_store_once *once,
-                         int64_t *out_seq)
-{
-    struct seqc_table_key table_key = {.bytes = key, .len = len};
-    struct seqc_record record = {.count = once->by};
-    seqc_status status = SEQC_OK;
-
-    if (__builtin_add_overflow(
-            once->now_ns, once->ttl_ns, &record.until_ns)) {
-        record.until_ns = INT64_MAX;
-    }
-    for (size_t i = 0; i < 2; i++) {
-        record.id[i] =
-            seqc_hash_bytes(&store->key_seeds[i], key, len) ^
-            seqc_hash_bytes(
-                &store->token_seeds[i], once->token, once->token_len);
-    }
-    struct record_shard *shard =
-        &store->record_shards[record.id[1] % RECORD_SHARDS];
-    pthread_mutex_lock(&shard->mutex);
-    const struct seqc_record *found =
-        seqc_records_find(&shard->records, record.id, once->now_ns);
-    if (found) {
-        status = found->count == once->by ? SEQC_OK : SEQC_TOKEN_CONFLICT;
-        record = *found;
-    } else {
-        status = increase_and_record(
-            store, &shard->records, &table_key, &record, once->now_ns);
-    }
-    pthread_mutex_unlock(&shard->mutex);
-    if (!status || status == SEQC_TOKEN_CONFLICT) {
-        *out_seq = status ? record.count : record.last;
-    }
-    return status;
+    return &store->once;
 }
 
 seqc_status

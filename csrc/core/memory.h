@@ -3,8 +3,7 @@
  *
  * Threads: every function may be called from any thread at any time, except
  * where said.  Each shard has one leaf mutex (rank: last), held for one
- * lookup; nothing is called back and nothing waits while it is held.  The
- * mutex of a token's records (rank: before it) is held around an increase.
+ * lookup; nothing is called back and nothing waits while it is held.
  *
  * Every change of a shard is published by its last single store, so a copy
  * that fork makes at any moment holds usable tables. */
@@ -14,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/once.h"
 #include "core/status.h"
 
 typedef struct seqc_store seqc_store;
@@ -40,25 +40,8 @@ SEQC_CHECK seqc_status seqc_store_increase(seqc_store *store,
                                            int64_t by,
                                            int64_t *out_seq);
 
-/* What a call with a token counted. */
-struct seqc_store_once {
-    const char *token; /* borrowed */
-    size_t token_len;
-    int64_t by;
-    int64_t now_ns; /* monotonic */
-    int64_t ttl_ns; /* how long it is remembered */
-};
-
-/* seqc_store_increase, once for each key and token.  The same token gets the
- * same number until it is forgotten: after ttl_ns, or when about 260 000 newer
- * ones came.  SEQC_TOKEN_CONFLICT: it came with another `by`, which is then
- * in *out_seq.  SEQC_NOMEM as SEQC_OVERFLOW: nothing has changed. */
-SEQC_CHECK seqc_status
-seqc_store_increase_once(seqc_store *store,
-                         const char *key,
-                         size_t len,
-                         const struct seqc_store_once *once,
-                         int64_t *out_seq);
+/* The tokens of its increases. */
+struct seqc_once *seqc_store_once_view(seqc_store *store);
 
 /* Forward only: the number becomes `to` if that is greater; out_seq is what
  * now holds.  A missing key counts as 0.  SEQC_NOMEM for a new key. */

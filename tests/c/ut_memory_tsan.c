@@ -113,6 +113,13 @@ threads_lose_no_number(void)
 
 static int64_t numbers[THREADS][TOKENS];
 
+static seqc_status
+increase_key(void *context, int64_t *out_seq)
+{
+    (void)context;
+    return seqc_store_increase(store, "key", 3, 1, out_seq);
+}
+
 static void *
 use_all_tokens(void *argument)
 {
@@ -120,13 +127,17 @@ use_all_tokens(void *argument)
 
     for (int i = 0; i < TOKENS; i++) {
         char token[16];
-        struct seqc_store_once once = {
+        struct seqc_once_call call = {
+            .key = "key",
+            .len = 3,
             .token = token,
             .token_len = (size_t)snprintf(token, sizeof token, "t%d", i),
             .by = 1,
             .ttl_ns = 1,
+            .increase = increase_key,
         };
-        CHECK(!seqc_store_increase_once(store, "key", 3, &once, &mine[i]));
+        CHECK(!seqc_once_increase(seqc_store_once_view(store), &call,
+                                  &mine[i]));
     }
     return NULL;
 }

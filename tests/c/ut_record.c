@@ -124,19 +124,39 @@ without_memory_nothing_changes(void)
 
 /* ---- the store ---- */
 
+struct target {
+    seqc_store *store;
+    const char *key;
+    int64_t by;
+};
+
+static seqc_status
+increase(void *context, int64_t *out)
+{
+    const struct target *target = context;
+
+    return seqc_store_increase(target->store, target->key,
+                               strlen(target->key), target->by, out);
+}
+
 static seqc_status
 once(seqc_store *store, const char *key, const char *token, int64_t by,
      int64_t now, int64_t *out)
 {
-    struct seqc_store_once call = {
+    struct target target = {store, key, by};
+    struct seqc_once_call call = {
+        .key = key,
+        .len = strlen(key),
         .token = token,
         .token_len = strlen(token),
         .by = by,
         .now_ns = now,
         .ttl_ns = SECOND,
+        .increase = increase,
+        .context = &target,
     };
 
-    return seqc_store_increase_once(store, key, strlen(key), &call, out);
+    return seqc_once_increase(seqc_store_once_view(store), &call, out);
 }
 
 static void

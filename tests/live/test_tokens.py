@@ -131,31 +131,50 @@ def test_token_is_a_keyword_of_counting_calls_only(cache):
 
 
 @pytest.mark.parametrize("start", EDGES)
-def test_numbers_with_a_token_are_exact(cache, start):
-    cache.raise_seq("alice", start)
-    assert cache.increase_seq("alice", token="m1") == start + 1
-    assert cache.reserve("alice", 3, token="m2") == range(start + 2, start + 5)
-    assert cache.increase_seq("alice", token="m1") == start + 1
-    assert cache.reserve("alice", 3, token="m2") == range(start + 2, start + 5)
-    assert cache.get_seq("alice") == start + 4
+def test_numbers_with_a_token_are_exact(plain_cache, start):
+    plain_cache.raise_seq("alice", start)
+    assert plain_cache.increase_seq("alice", token="m1") == start + 1
+    assert plain_cache.reserve("alice", 3, token="m2") == range(start + 2, start + 5)
+    assert plain_cache.increase_seq("alice", token="m1") == start + 1
+    assert plain_cache.reserve("alice", 3, token="m2") == range(start + 2, start + 5)
+    assert plain_cache.get_seq("alice") == start + 4
 
 
-def test_whole_range_in_one_call_with_a_token(cache):
-    assert cache.increase_seq("alice", by=MAX, token="m") == MAX
-    assert cache.increase_seq("alice", by=MAX, token="m") == MAX
+def test_whole_range_in_one_call_with_a_token(plain_cache):
+    assert plain_cache.increase_seq("alice", by=MAX, token="m") == MAX
+    assert plain_cache.increase_seq("alice", by=MAX, token="m") == MAX
     with pytest.raises(seqcache.TokenConflict, match=str(MAX)):
-        cache.increase_seq("alice", by=MAX - 1, token="m")
+        plain_cache.increase_seq("alice", by=MAX - 1, token="m")
 
 
-def test_overflow_with_a_token_is_told_and_changes_nothing(cache):
-    cache.raise_seq("alice", MAX - 1)
+def test_overflow_with_a_token_is_told_and_changes_nothing(plain_cache):
+    plain_cache.raise_seq("alice", MAX - 1)
     for _ in range(2):
         with pytest.raises(seqcache.SequenceOverflow) as caught:
-            cache.reserve("alice", 2, token="m")
+            plain_cache.reserve("alice", 2, token="m")
         assert caught.value.executed is False
-    assert cache.get_seq("alice") == MAX - 1
-    assert cache.increase_seq("alice", token="m") == MAX  # nothing was recorded
-    assert cache.increase_seq("alice", token="m") == MAX
+    assert plain_cache.get_seq("alice") == MAX - 1
+    assert plain_cache.increase_seq("alice", token="m") == MAX  # nothing was recorded
+    assert plain_cache.increase_seq("alice", token="m") == MAX
+
+
+def test_durable_numbers_end_at_2_to_53_with_a_token_too(embedded_face):
+    cache = embedded_face.open()
+    cache.raise_seq("alice", 2**53 - 3)
+    assert cache.reserve("alice", 2, token="m") == range(2**53 - 2, 2**53)
+    with pytest.raises(seqcache.SequenceOverflow):
+        cache.increase_seq("alice", token="n")
+    assert cache.reserve("alice", 2, token="m") == range(2**53 - 2, 2**53)
+
+
+def test_blocks_larger_than_the_ceiling_with_a_token(embedded_face):
+    cache = embedded_face.open()
+    for _ in range(2):
+        assert cache.reserve("alice", 10**6, token="m") == range(1, 10**6 + 1)
+        assert (
+            cache.increase_seqs(["bob"] * 3 + ["carol"], 5000, token="m") == [5000] * 4
+        )
+    assert cache.get_seqs(["alice", "bob", "carol"]) == [10**6, 5000, 5000]
 
 
 def test_negative_counter_of_somebody_else_counts_up_with_a_token(server, live_face):
@@ -385,8 +404,8 @@ def test_two_caches_share_the_tokens_of_a_server(live_face):
 # --- lost numbers: token calls are not checked ------------------------------------
 
 
-def test_token_of_before_a_delete_is_no_regression(face):
-    cache = face.open(on_regress="raise")
+def test_token_of_before_a_delete_is_no_regression(plain_face_or_memory):
+    cache = plain_face_or_memory.open(on_regress="raise")
     for _ in range(9):
         cache.increase_seq("alice")
     assert cache.increase_seq("alice", token="m") == 10

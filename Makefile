@@ -21,6 +21,8 @@ ctest: $(VENV)/built ## the C unit programs under ASan, UBSan and TSan
 	@$(BIN)/python tests/c/run.py $(ARGS)
 check: $(VENV)/built $(VENV)/group-check ## ruff, mypy, stubtest, house style
 	@PATH="$(abspath $(BIN)):$$PATH" sh tools/check.sh
+types: $(VENV)/built $(VENV)/group-types ## what users' type checkers say: mypy, pyright, stubtest
+	@SEQCACHE_TYPES=1 $(BIN)/pytest tests/typing $(ARGS)
 asan: $(VENV)/built $(VENV)/group-test ## the suite with the extension under ASan and UBSan
 	@$(SERVER) sh tools/asan.sh $(BIN)/python $(ARGS)
 tsan: $(VENV)/built ## the threaded C programs under TSan
@@ -29,7 +31,7 @@ bench: $(VENV)/built $(VENV)/group-bench ## the speed table against other client
 	@$(SERVER) $(BIN)/python -m bench $(ARGS)
 fmt: $(VENV)/group-format ## format C and Python
 	@$(BIN)/clang-format -i csrc/*/*.[ch] && $(BIN)/ruff format
-.PHONY: help demo test build ctest check asan tsan bench fmt
+.PHONY: help demo test build ctest check types asan tsan bench fmt
 
 $(VENV)/ready:
 	@test -n "$(PYTHON)" || { echo "seqcache needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }

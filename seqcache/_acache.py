@@ -12,7 +12,6 @@ from ._common import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import (
         AsyncIterator,
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
         Iterable,
         Mapping,
     )
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
 
-    from ._common import Stats, UserId
+    from ._common import Items, Stats, UserId
+    from ._fields import Overrides
+    from ._native import Awaitable
     from .config import Config
 
 __all__ = ["AsyncSeqCache", "acache"]
@@ -76,10 +77,10 @@ class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
 
     def raise_seqs(
         self,
-        pairs: Mapping[Any, int] | Iterable[tuple[UserId, int]],
+        pairs: Items | Iterable[tuple[UserId, int]],
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each batch
-    ) -> asyncio.Future[int]:
+    ) -> Awaitable[int]:
         """Move many sequences forward, never back; repeating it is harmless.
 
         Parameters
@@ -109,7 +110,7 @@ class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
         *,
         restart_from_one: bool = False,
         timeout: float | None = DEFAULT,
-    ) -> asyncio.Future[bool]:
+    ) -> Awaitable[bool]:
         """Delete a sequence: its numbers start again at 1.
 
         Parameters
@@ -183,7 +184,7 @@ class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
         self,
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - the engine's own
-    ) -> asyncio.Future[float]:
+    ) -> Awaitable[float]:
         """Make one round trip; return how many seconds it took."""
         words = {} if timeout is DEFAULT else {"timeout": timeout}
 
@@ -199,7 +200,7 @@ class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
 
     def _start(
         self, method: str, work: Callable[[], Coroutine[Any, Any, Any]]
-    ) -> asyncio.Future[Any]:
+    ) -> Awaitable[Any]:
         """Start what takes several calls, as the engine starts one."""
         import asyncio
 
@@ -299,7 +300,7 @@ class Opening:
     def __init__(
         self,
         config: str | Config | Mapping[str, Any] | None,
-        overrides: dict[str, Any],
+        overrides: Overrides,
     ) -> None:
         self._config = config
         self._overrides = overrides
@@ -318,7 +319,7 @@ class Opening:
 
 
 async def _open(
-    config: str | Config | Mapping[str, Any] | None, overrides: dict[str, Any]
+    config: str | Config | Mapping[str, Any] | None, overrides: Overrides
 ) -> AsyncSeqCache:
     from .config import Config
 
@@ -351,7 +352,8 @@ async def _open(
 
 
 def acache(
-    config: str | Config | Mapping[str, Any] | None = None, **overrides: Any
+    config: str | Config | Mapping[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
 ) -> Opening:
     """Open a cache for asyncio: ``await acache(...)`` or ``async with acache(...)``.
 

@@ -6,13 +6,13 @@ from ._common import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from . import _native
     from ._files import File
     from ._health import Health
+    from ._native import Awaitable
     from ._tally import ExportReport, ImportReport
     from ._transfer import Progress
 
@@ -128,7 +128,7 @@ class AsyncAdmin:
 
         def _start(
             self, method: str, work: Callable[[], Coroutine[Any, Any, Any]]
-        ) -> asyncio.Future[Any]: ...
+        ) -> Awaitable[Any]: ...
 
     def export_seqs(
         self,
@@ -136,7 +136,7 @@ class AsyncAdmin:
         *,
         progress: Progress = None,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each page
-    ) -> asyncio.Future[ExportReport]:
+    ) -> Awaitable[ExportReport]:
         """Write the sequences of this prefix to a file, which a thread does.
 
         In durable mode the numbers are verified; elsewhere they are those of `scan`.
@@ -171,7 +171,7 @@ class AsyncAdmin:
         *,
         progress: Progress = None,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each batch
-    ) -> asyncio.Future[ImportReport]:
+    ) -> Awaitable[ImportReport]:
         """Raise sequences to the numbers in a file; none is lowered.
 
         It may be cancelled and started again at any time. Rows that cannot be used

@@ -12,9 +12,10 @@ from ._common import DEFAULT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
 
-    from ._common import Stats, UserId
+    from ._common import Items, Stats, UserId
+    from ._fields import Overrides
     from .config import Config
 
 __all__ = ["SeqCache", "cache"]
@@ -60,7 +61,7 @@ class SeqCache(Admin, _native.Client):
 
     def raise_seqs(
         self,
-        pairs: Mapping[Any, int] | Iterable[tuple[UserId, int]],
+        pairs: Items | Iterable[tuple[UserId, int]],
         *,
         timeout: float | None = DEFAULT,
     ) -> int:
@@ -220,7 +221,8 @@ class Connector:
 
 
 def cache(
-    config: str | Config | Mapping[str, Any] | None = None, **overrides: Any
+    config: str | Config | Mapping[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
 ) -> SeqCache:
     """Open a cache for threads; it connects, authenticates and checks the server.
 

@@ -10,12 +10,20 @@ from . import _native, _outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, TypeAlias
+    from typing import Any, Protocol, SupportsIndex, TypeAlias
 
     from .config import Config
 
-    UserId: TypeAlias = str | bytes | int
+    UserId: TypeAlias = str | bytes | SupportsIndex
     Token: TypeAlias = str | bytes | None
+
+    class Items(Protocol):
+        """A mapping of user ids to numbers. (`Mapping` does not vary in its key.)"""
+
+        def items(self) -> Iterable[tuple[UserId, int]]:
+            """Return the pairs."""
+            ...
+
     Connect: TypeAlias = Callable[[float | None], Any]
 
 #: Stands for "the cache's own timeout".

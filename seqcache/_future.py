@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from typing import Any
 
+    from ._native import Awaitable as Future
+else:
+    Future = asyncio.Future
 
-class CallFuture(asyncio.Future["Any"]):
+
+class CallFuture(Future["Any"]):
     """A future that create_task() and TaskGroup take, too, as the engine's do."""
 
     on_cancel: Callable[[], Any] | None = None

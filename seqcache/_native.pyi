@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import Context
 from types import GenericAlias, TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, final
+from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar, final
 
 from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
-_UserId: TypeAlias = str | bytes | int
+_UserId: TypeAlias = str | bytes | SupportsIndex
 _Word: TypeAlias = str | bytes | int
 _Token: TypeAlias = str | bytes | None
 # Seconds, None for no limit; the ellipsis, which is the default, is the cache's own.

@@ -11,8 +11,10 @@ from .errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, Literal, Self
+    from collections.abc import Mapping
+    from typing import Any, Literal, Self, Unpack
+
+    from ._fields import AskCredentials, Fields, Overrides
 
 __all__ = ["Config", "Explanation", "Setting"]
 
@@ -94,7 +96,7 @@ class Config:
     retry: Literal["safe", "gap", "never"] = _option(
         "safe", _options.choice("safe", "gap", "never")
     )
-    credentials: Callable[[], Any] | None = _option(None, _options.function())
+    credentials: AskCredentials | None = _option(None, _options.function())
     protocol: Literal[2, 3] = _option(3, _options.choice(2, 3))
     client_name: str = _option("seqcache", _options.word())
     on_regress: Literal["off", "warn", "raise"] = _option(
@@ -150,7 +152,7 @@ class Config:
             )
 
     @classmethod
-    def from_url(cls, url: str, **overrides: Any) -> Self:
+    def from_url(cls, url: str, **overrides: Unpack[Fields]) -> Self:
         """Read a URL; keyword overrides go before what the URL says.
 
         Raises `ConfigError` for a URL or option that cannot be used.
@@ -217,7 +219,9 @@ class Config:
 
     @classmethod
     def coerce(
-        cls, config: str | Config | Mapping[str, Any] | None = None, **overrides: Any
+        cls,
+        config: str | Config | Mapping[str, Any] | None = None,
+        **overrides: Unpack[Overrides],
     ) -> Config:
         """Make a Config of whatever `cache` and `acache` accept.
 
@@ -249,17 +253,17 @@ class Config:
         self.__dict__["_sources"].update(sources)
         return self
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: Unpack[Overrides]) -> Self:
         """Return a copy with other fields.
 
         A new ``url`` replaces the address as a whole: user, password and database of
         the old one are dropped, so that no password reaches another server. Options
         in the new URL go before the old fields.
         """
-        changes = _renamed(changes)
-        new = type(self)(**changes)
+        given = _renamed(changes)
+        new = type(self)(**given)
         sources = new.__dict__["_sources"]
-        dropped = _ADDRESS if "url" in changes else frozenset()
+        dropped = _ADDRESS if "url" in given else frozenset()
         for name in _KINDS:
             if sources[name] == "default" and name not in dropped:
                 new.__dict__[name] = self.__dict__[name]

@@ -166,6 +166,7 @@ class OutcomeUnknown(SeqCacheError):
         The call, as it was made.
     """
 
+    executed: bool | None
     cause: BaseException | None
     user_id: str | bytes | int | None
     by: int | None

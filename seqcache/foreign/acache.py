@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .. import _native
     from .._common import Stats
+    from .._native import Awaitable
     from ..backends import AsyncBackend, BackendFactory
     from ..config import Config
 
@@ -113,7 +114,7 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
         self,
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - passed on
-    ) -> asyncio.Future[float]:
+    ) -> Awaitable[float]:
         """Let the backend make one round trip; return how many seconds it took."""
         self._enter("ping")
         start = time.perf_counter()
@@ -121,7 +122,7 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
         def spent(_: Any) -> float:
             return time.perf_counter() - start
 
-        call: asyncio.Future[float] = self._perform(
+        call: Awaitable[float] = self._perform(
             self._plain("ping", ask_ping, spent, timeout)
         )
         return call

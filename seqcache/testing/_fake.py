@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .. import _common
 from .._acache import AsyncSeqCache
 from .._cache import SeqCache
 from ..config import Config
 from ..errors import CallTimeout, ConfigError, OutcomeUnknown, SeqCacheError
+
+if TYPE_CHECKING:
+    from .._fields import Fields
 
 __all__ = ["AsyncFakeCache", "FakeCache", "afake", "fake"]
 
@@ -175,14 +178,14 @@ for _name in FAILING:
     setattr(AsyncFakeCache, _name, _asyncio(_name))
 
 
-def _parts(name: str, fields: dict[str, Any]) -> tuple[Any, bytes, Config]:
+def _parts(name: str, fields: Fields) -> tuple[Any, bytes, Config]:
     config = Config.from_url(f"memory://{name}", **fields)
     if config.ceilings is not None:
         raise ConfigError("a fake has no durable mode", option="ceilings")
     return _common.open_engine(config, None, 0), config.key_prefix, config
 
 
-def fake(name: str = "", **fields: Any) -> FakeCache:
+def fake(name: str = "", **fields: Unpack[Fields]) -> FakeCache:
     """Make a stand-in for a `SeqCache`: the real engine, counters in this process.
 
     ::
@@ -202,7 +205,7 @@ def fake(name: str = "", **fields: Any) -> FakeCache:
     return FakeCache(*_parts(name, fields), view=False)
 
 
-def afake(name: str = "", **fields: Any) -> AsyncFakeCache:
+def afake(name: str = "", **fields: Unpack[Fields]) -> AsyncFakeCache:
     """Make a stand-in for an `AsyncSeqCache`; no loop is needed to make it.
 
     Parameters are those of `fake`. It is open already: use it as it is, or in

@@ -76,6 +76,8 @@ class Faults:
         If the URL names something else.
     """
 
+    url: str
+
     def __init__(self, url: str) -> None:
         self._config = config = Config.from_url(url, ceilings=None)
         self._upstream = upstream_of(config)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from .._acache import AsyncSeqCache, Opening
 from .._cache import SeqCache, cache
+
+if TYPE_CHECKING:
+    from .._fields import Overrides
 
 __all__ = ["AsyncCaches", "Caches"]
 
@@ -20,7 +23,7 @@ class Caches:
         self.url = url
         self._opened: list[SeqCache] = []
 
-    def __call__(self, **overrides: Any) -> SeqCache:
+    def __call__(self, **overrides: Unpack[Overrides]) -> SeqCache:
         """Open a cache; keywords are fields of `seqcache.Config`."""
         opened = cache(self.url, **overrides)
         self._opened.append(opened)
@@ -39,7 +42,7 @@ class AsyncCaches:
         self.url = url
         self._opened: list[AsyncSeqCache] = []
 
-    def __call__(self, **overrides: Any) -> Opening:
+    def __call__(self, **overrides: Unpack[Overrides]) -> Opening:
         """Open a cache: await the result, or use it in ``async with``.
 
         Keywords are fields of `seqcache.Config`.
@@ -71,7 +74,7 @@ class NotedOpening(Opening):
     __slots__ = ("_opened",)
 
     def __init__(
-        self, url: str, overrides: dict[str, Any], opened: list[AsyncSeqCache]
+        self, url: str, overrides: Overrides, opened: list[AsyncSeqCache]
     ) -> None:
         super().__init__(url, overrides)
         self._opened = opened

@@ -1,15 +1,24 @@
 """How users write it: checked by `mypy --strict`, never run."""
 
+# ruff: noqa: ASYNC109 - a backend is told the time that is left
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import seqcache
+from seqcache import testing
 from seqcache.testing import check_backend
+
+
+class NumberLike:
+    """As numpy's integers are."""
+
+    def __index__(self) -> int:
+        return 42
 
 
 def blocking() -> None:
@@ -19,6 +28,7 @@ def blocking() -> None:
     with seqcache.cache(seqcache.Config.from_env()) as opened:
         assert_type(opened, seqcache.SeqCache)
     seqcache.cache({"url": "memory://"}).close()
+    seqcache.cache(socket_timeout=1.0, credentials=lambda: (None, "secret")).close()
     assert_type(cache.get_seq("alice"), int)
     assert_type(cache.increase_seq(b"alice", by=2, timeout=0.5), int)
     assert_type(cache.reserve(42, 10), range)
@@ -30,6 +40,9 @@ def blocking() -> None:
     assert_type(cache.increase_seqs(("a", "b"), by=3), list[int])
     assert_type(cache.raise_seqs({"a": 1}), int)
     assert_type(cache.raise_seqs([("a", 1), ("b", 2)]), int)
+    numbers: Mapping[int, int] = {42: 7}
+    assert_type(cache.raise_seqs(numbers), int)
+    assert_type(cache.get_seq(NumberLike()), int)
     assert_type(cache.delete_seq("a", restart_from_one=True), bool)
     pairs: Iterator[tuple[str | bytes, int]] = iter(cache.scan("a*"))
     next(pairs)
@@ -78,6 +91,11 @@ async def on_a_loop() -> None:
         task = group.create_task(cache.increase_seq("a"))
     assert_type(task.result(), int)
     assert_type(await asyncio.create_task(cache.get_seq("a")), int)
+    assert_type(await asyncio.create_task(cache.ping()), float)
+    assert_type(await asyncio.create_task(cache.raise_seqs({"a": 1})), int)
+    a_coroutine: Coroutine[Any, Any, bool]
+    a_coroutine = cache.delete_seq("a", restart_from_one=True)
+    assert_type(await a_coroutine, bool)
     cache.stats()
     await cache.aclose()
 
@@ -146,20 +164,96 @@ class Store:
         """End."""
 
 
+class AsyncStore:
+    """An asyncio backend."""
+
+    async def get(self, keys: Sequence[bytes], *, timeout: float | None) -> list[int]:
+        """Read."""
+        return [0 for _ in keys]
+
+    async def increase(
+        self, keys: Sequence[bytes], by: int, *, timeout: float | None
+    ) -> list[int | Exception]:
+        """Count."""
+        return [seqcache.OutcomeUnknown("lost") for _ in keys]
+
+    async def raise_to(
+        self, items: Sequence[tuple[bytes, int]], *, timeout: float | None
+    ) -> list[int]:
+        """Lift."""
+        return [value for _, value in items]
+
+    async def scan(self, prefix: bytes) -> AsyncIterator[tuple[bytes, int]]:
+        """List."""
+        yield prefix, 0
+
+    async def ping(self, *, timeout: float | None) -> None:
+        """Answer."""
+
+    async def aclose(self) -> None:
+        """End."""
+
+
 def backends(config: seqcache.Config) -> None:
     """Third parties' backends."""
     made: seqcache.Backend = Store()
     made.close()
+    on_a_loop: seqcache.AsyncBackend = AsyncStore()
     seqcache.register_backend("my", lambda config: Store())
+    seqcache.register_backend("my", lambda config: on_a_loop)
     check_backend(Store)
+    check_backend(AsyncStore)
     check_backend("my://x", spoil=lambda key: None)
 
 
+def test_with_the_fixtures(
+    seqcache_server: testing.Server,
+    seqcache_url: str,
+    seq_cache: seqcache.SeqCache,
+    seq_cache_factory: testing.Caches,
+    seqcache_faults: testing.Faults,
+) -> None:
+    """The fixtures of the pytest plugin."""
+    assert_type(seqcache_server.url, str)
+    with seq_cache_factory(prefix="x:", timeout=None) as other:
+        assert_type(other, seqcache.SeqCache)
+    lost = seqcache_faults.lose_reply(3, times=2, key=b"seq:alice")
+    seqcache_faults.go_back(5, command="GET")
+    assert_type(lost.fired, int)
+    assert_type(seqcache_faults.calls, list[tuple[bytes, ...]])
+    with testing.Faults(seqcache_url) as faults:
+        seqcache.cache(faults.url).close()
+
+
+async def test_on_a_loop(async_seq_cache_factory: testing.AsyncCaches) -> None:
+    """The same for asyncio."""
+    assert_type(await async_seq_cache_factory(), seqcache.AsyncSeqCache)
+    async with async_seq_cache_factory(retry="gap") as cache:
+        assert_type(cache, seqcache.AsyncSeqCache)
+
+
+def fakes() -> None:
+    """Stand-ins for caches."""
+    cache: seqcache.SeqCache = testing.fake(prefix="x:")
+    chats: seqcache.AsyncSeqCache = testing.afake("name")
+    testing.fake().fail_next(seqcache.OutcomeUnknown, counted=False)
+    testing.afake().fail_next(KeyError("x"), times=2, method="get_seq")
+    assert_type(testing.fake().get_seq("a"), int)
+    assert cache.closed is chats.closed
+
+
 def mistakes(cache: seqcache.SeqCache) -> None:
-    """What the types must refuse; mypy reports an ignore that is not needed."""
+    """What the types must refuse; both checkers report an ignore without need."""
     cache.get_seq(1.5)  # type: ignore[arg-type]
     cache.get_seq(None)  # type: ignore[arg-type]
     cache.increase_seq("a", "1")  # type: ignore[arg-type]
     cache.get_seqs(None)  # type: ignore[arg-type]
-    cache.import_seqs(5)  # type: ignore[arg-type]
-    cache.export_seqs("x", print)  # type: ignore[call-arg]
+    cache.raise_seqs({1.5: 1})  # type: ignore[arg-type]
+    cache.raise_seqs({"a": "1"})  # type: ignore[arg-type]
+    seqcache.cache(timeout="soon")  # type: ignore[arg-type]
+    seqcache.cache(timout=1.0)  # type: ignore[call-arg]
+    seqcache.cache(retry="always")  # type: ignore[arg-type]
+    seqcache.Config(prefiks="x:")  # type: ignore[call-arg]
+    seqcache.Config().replace(db="1")  # type: ignore[arg-type]
+    made: seqcache.Backend = AsyncStore()  # type: ignore[assignment]
+    made.close()

@@ -157,7 +157,7 @@ class AsyncEmbeddedCache(EmbeddedOperations, AsyncSeqCache):
         self,
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - as everywhere
-    ) -> asyncio.Future[float]:
+    ) -> _native.Awaitable[float]:
         """Read from the database; return how many seconds it took."""
 
         async def trip() -> float:

@@ -208,7 +208,7 @@ class AsyncAdmin:
         self,
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each question
-    ) -> asyncio.Future[Health]:
+    ) -> Awaitable[Health]:
         """Ask the server how it is; it changes nothing.
 
         Parameters

@@ -1,96 +1,95 @@
 """`python -m tests.chaos`: all scenarios, for as long as CHAOS_MINUTES says.
 
-Prints a row for each scenario and scheme: calls, violations in plain mode, ours,
-gaps.  Every history that breaks a promise is kept under build/chaos.
+Prints a row for each scenario: calls, violations in plain mode, ours under both
+fences, gaps.  Every history that breaks a promise is kept under build/chaos, and so
+are the sums of all runs: --table prints them, --markdown for the documentation.
 
-    CHAOS_MINUTES=20 python -m tests.chaos [--postgres] [part of a name]
+    CHAOS_MINUTES=20 python -m tests.chaos [--postgres | --both] [part of a name ...]
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from servers import Server, find_binary  # noqa: E402
+
+from chaos import table  # noqa: E402
 from chaos.postgres import Postgres  # noqa: E402
-from chaos.run import Outcome, run  # noqa: E402
+from chaos.run import run  # noqa: E402
 from chaos.scenarios import SCENARIOS, Scenario  # noqa: E402
 
-HEAD = f"{'#':>3} {'scenario':40} {'calls':>8} {'plain':>7} {'ours':>5}"
-HEAD += f" {'conn.':>6} {'gaps':>8} {'slowest':>8}"
 
-
-class Row:
-    """Sums over the rounds of one scenario."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.calls = self.plain = self.ours = self.loose = self.gaps = 0
-        self.slowest = 0.0
-        self.kept: list[Path] = []
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one run."""
-        if outcome.scheme == "plain":
-            self.plain += outcome.broken
-            return
-        self.calls += outcome.report.calls
-        if outcome.scheme == "connection":
-            self.loose += outcome.broken
-        else:
-            self.ours += outcome.broken
-            self.gaps += outcome.report.gaps
-            self.slowest = max(self.slowest, outcome.report.slowest)
-        if outcome.kept:
-            self.kept.append(outcome.kept)
-
-    @property
-    def ok(self) -> bool:
-        """Ours is clean, and plain mode was caught where it loses data."""
-        return not (self.ours or self.loose) and (
-            self.plain > 0 or not self.scenario.lossy
-        )
-
-    def __str__(self) -> str:
-        one = self.scenario
-        plain = str(self.plain) if one.lossy else "-"
-        text = f"{one.number:>3} {one.name:40} {self.calls:8} {plain:>7}"
-        text += f" {self.ours:5} {self.loose:6} {self.gaps:8} {self.slowest:7.2f}s"
-        return text if self.ok else text + "  FAILED"
-
-
-def play(row: Row, seed: int, postgres: Postgres | None) -> None:
+def play(one: Scenario, seed: int, postgres: Postgres | None, server: str) -> table.Row:
     """One round: plain mode where data is lost, and both fences of ours."""
-    one = row.scenario
-    schemes = ["plain"] if one.lossy else []
-    schemes += ["lease"] if "store away" in one.name else ["lease", "connection"]
-    for scheme in schemes:
-        if postgres is None or scheme == "plain":
-            row.add(run(one, scheme, seed=seed))
+    row = table.Row(one)
+    for scheme in (("plain",) if one.lossy else ()) + one.schemes:
+        given = {}
+        if postgres is not None and scheme != "plain":
+            postgres.empty()
+            given = {"ceilings": postgres.url, "outage": postgres.away}
+        try:
+            outcome = run(one, scheme, seed=seed, **given)
+        except (RuntimeError, subprocess.SubprocessError) as exc:
+            row.unplayed += 1
+            print(f"{one.name}, {scheme}: {exc}", flush=True)
             continue
-        postgres.empty()
-        url, away = postgres.url, postgres.away
-        row.add(run(one, scheme, seed=seed, ceilings=url, outage=away))
+        store = postgres.version if postgres else table.sqlite_version()
+        table.note(outcome, server, "none" if scheme == "plain" else store)
+        row.add(table.read()[-1])
+        if outcome.kept:
+            print(f"kept: {outcome.kept}", flush=True)
+    return row
+
+
+def chosen() -> list[Scenario]:
+    """The scenarios that an argument names by its number or a word of its name; all."""
+    words = {word for word in sys.argv[1:] if not word.startswith("-")}
+    if not words:
+        return SCENARIOS
+    return [one for one in SCENARIOS if {one.number, *one.name.split()} & words]
+
+
+def version_of_server() -> str:
+    """Name and version of the server under test."""
+    with Server() as server:
+        info = server.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return (
+        f"{'Redis' if 'redis' in find_binary() else 'Redict'} {info['redis_version']}"
+    )
 
 
 def main() -> int:
     """Rounds until the time is over; 1 if a promise was broken."""
-    minutes = float(os.environ.get("CHAOS_MINUTES", "0"))
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    chosen = [one for one in SCENARIOS if all(word in one.name for word in words)]
-    rows = [Row(one) for one in chosen]
-    end = time.monotonic() + minutes * 60
-    postgres = Postgres() if "--postgres" in sys.argv else None
-    print(HEAD, flush=True)
+    if "--table" in sys.argv or "--markdown" in sys.argv:
+        lines = table.read()
+        rows = table.rows_of(lines)
+        text = "\n".join([table.heading(lines), table.HEAD, *map(str, rows)])
+        print(table.markdown(lines) if "--markdown" in sys.argv else text)
+        print(table.summary(rows))
+        return 0
+    end = time.monotonic() + float(os.environ.get("CHAOS_MINUTES", "0")) * 60
+    scenarios, server = chosen(), version_of_server()
+    postgres = Postgres() if {"--postgres", "--both"} & set(sys.argv) else None
+    stores = [None, postgres] if "--both" in sys.argv else [postgres]
+    sums = {one.name: table.Row(one) for one in scenarios}
+    before, unplayed = len(table.read()), 0
+    print(f"{server}; {[s.version if s else table.sqlite_version() for s in stores]}")
+    print(table.HEAD, flush=True)
     seed = 0
     try:
         while True:
-            for row in rows:
-                play(row, seed, postgres)
-                if seed == 0:
+            for one in scenarios:
+                for store in stores:
+                    row = play(one, seed, store, server)
+                    unplayed += row.unplayed
                     print(row, flush=True)
                 if seed and time.monotonic() > end:
                     break
@@ -100,13 +99,13 @@ def main() -> int:
     finally:
         if postgres is not None:
             postgres.close()
-    if seed > 1:
-        print(f"\nall {seed} rounds", HEAD, *rows, sep="\n", flush=True)
-    for row in rows:
-        for path in row.kept:
-            print(f"kept: {path}")
-    print(f"{sum(row.calls for row in rows)} calls")
-    return 0 if all(row.ok for row in rows) else 1
+    for line in table.read()[before:]:
+        sums[line["scenario"]].add(line)
+    rows = [row for row in sums.values() if row.runs]
+    if seed > 1 or len(stores) > 1:
+        print("\nall rounds", table.HEAD, *rows, sep="\n")
+    print(table.summary(rows), flush=True)
+    return 1 if unplayed or any(row.failures for row in rows) else 0
 
 
 if __name__ == "__main__":

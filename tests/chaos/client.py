@@ -1,19 +1,24 @@
 """Clients under test: durable through our driver, or plain as the control.
 
-All have the same few methods.  `CacheClient` is the product's own face over the C
-engine; `DurableClient` is the same machine over sockets that tests can hook into.
+All have the same few methods.  `CacheClient` and `LoopClient` are the product's own
+faces over the C engine; `DurableClient` is the same machine over sockets that tests
+can hook into.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import resp
 
 import seqcache
+from chaos.board import Board
 from chaos.engine import Address, SocketEngine
+from chaos.faulty import Faulty
 from seqcache.ceilings import CeilingStore
 from seqcache.durable.drive import BlockingDriver, boottime
 from seqcache.durable.items import GET, INCR, RAISE, Item
@@ -36,6 +41,8 @@ class Client(Protocol):
     ) -> list[int]: ...
 
     def raise_seq(self, key: str, to: int) -> int: ...
+
+    def counters(self) -> dict[str, float]: ...
 
     def close(self) -> None: ...
 
@@ -103,6 +110,10 @@ class DurableClient:
         """Forward only."""
         return self.call([Item(RAISE, key.encode(), to)])[0]
 
+    def counters(self) -> dict[str, float]:
+        """What the machine counted."""
+        return asdict(self.durable.stats)
+
     def close(self) -> None:
         """End the background work and the links."""
         self.driver.close()
@@ -142,26 +153,27 @@ class Service(Relay):
         super().close()
 
 
+def plain_address(find: Callable[[], Address]) -> tuple[str, Callable[[], None]]:
+    """The server itself, where it never moves."""
+    host, port = find()
+    return f"redis://{host}:{port}/0", lambda: None
+
+
+def service_address(find: Callable[[], Address]) -> tuple[str, Callable[[], None]]:
+    """An address that leads to whatever `find` names; and what closes it."""
+    service = Service(find)
+    return f"redis://127.0.0.1:{service.port}/0", service.close
+
+
 class CacheClient:
     """`seqcache.cache(url, ceilings=...)`: the product itself."""
 
     def __init__(
-        self,
-        find: Callable[[], Address],
-        ceilings: str,
-        *,
-        deployment: str = "main/0",
-        **options: Any,
+        self, find: Callable[[], Address], *, direct: bool = False, **options: Any
     ) -> None:
-        self.service = Service(find)
-        self.cache: Any = seqcache.cache(
-            f"redis://127.0.0.1:{self.service.port}/0",
-            prefix="",
-            ceilings=ceilings,
-            deployment=deployment.partition("/")[0],
-            startup_timeout=20.0,
-            **options,
-        )
+        url, self._close_way = (plain_address if direct else service_address)(find)
+        options = {"prefix": "", "startup_timeout": 20.0, **options}
+        self.cache: Any = seqcache.cache(url, **options)
         self.get_seq = self.cache.get_seq
         self.get_seqs = self.cache.get_seqs
         self.increase_seq = self.cache.increase_seq
@@ -170,22 +182,95 @@ class CacheClient:
 
     @property
     def durable(self) -> Durable:
-        """Its state machine, for the counters."""
+        """Its state machine."""
         machine: Durable = self.cache._works.durable
         return machine
+
+    def spoil(self, page: Board, worker: int) -> None:
+        """Let its store do what the board says."""
+        driver = self.cache._works.driver
+        driver.store = Faulty(driver.store, page, worker)
+
+    def counters(self) -> dict[str, float]:
+        """What the machine counted."""
+        return dict(self.cache.stats().durable)
 
     def close(self) -> None:
         """End the cache and the way to its server."""
         self.cache.close()
-        self.service.close()
+        self._close_way()
+
+
+class LoopClient:
+    """`seqcache.acache(url, ceilings=...)` on a loop in a thread of its own."""
+
+    def __init__(
+        self, find: Callable[[], Address], *, direct: bool = False, **options: Any
+    ) -> None:
+        url, self._close_way = (plain_address if direct else service_address)(find)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        options = {"prefix": "", "startup_timeout": 20.0, **options}
+        self.cache: Any = self._run(seqcache.acache, url, **options)
+
+    def _run(self, method: Callable[..., Any], *args: Any, **words: Any) -> Any:
+        async def call() -> Any:
+            return await method(*args, **words)
+
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result()
+
+    def get_seq(self, key: str) -> int:
+        """The highest number."""
+        return int(self._run(self.cache.get_seq, key))
+
+    def increase_seq(self, key: str, by: int = 1, *, token: str | None = None) -> int:
+        """The next number, or the last one of a block."""
+        return int(self._run(self.cache.increase_seq, key, by, token=token))
+
+    def increase_seqs(
+        self, keys: Sequence[str], by: int = 1, *, token: str | None = None
+    ) -> list[int]:
+        """One number for each key."""
+        return list(self._run(self.cache.increase_seqs, keys, by, token=token))
+
+    def raise_seq(self, key: str, to: int) -> int:
+        """Forward only."""
+        return int(self._run(self.cache.raise_seq, key, to))
+
+    @property
+    def durable(self) -> Durable:
+        """The state machine of its loop."""
+        (works,) = self.cache._works._loops.values()
+        machine: Durable = works.durable
+        return machine
+
+    def spoil(self, page: Board, worker: int) -> None:
+        """Let its store do what the board says."""
+        (works,) = self.cache._works._loops.values()
+        works.driver.store = Faulty(works.driver.store, page, worker)
+
+    def counters(self) -> dict[str, float]:
+        """What the machine counted."""
+        return dict(self.cache.stats().durable)
+
+    def close(self) -> None:
+        """End the cache, its loop and the way to its server."""
+        self._run(self.cache.aclose)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+        self._close_way()
 
 
 class PlainClient:
     """INCR without anything: the control that has to be caught."""
 
-    def __init__(self, find: Callable[[], Address], timeout: float = 2.0) -> None:
+    def __init__(
+        self, find: Callable[[], Address], timeout: float = 2.0, db: int = 0
+    ) -> None:
         self.find = find
         self.timeout = timeout
+        self.db = db
         self.link: resp.Resp | None = None
         self.address: Address | None = None
 
@@ -195,6 +280,8 @@ class PlainClient:
             self.close()
             self.address = self.find()
             self.link = resp.Resp(self.address, self.timeout)
+            if self.db:
+                self.link.ask("SELECT", self.db)
         try:
             return self.link.ask(*args)
         except (OSError, resp.RespError):
@@ -238,3 +325,31 @@ class PlainClient:
         if self.link is not None:
             self.link.close()
             self.link = None
+
+    def counters(self) -> dict[str, float]:
+        """Nothing counts."""
+        return {}
+
+
+FACES: dict[str, type[CacheClient | LoopClient]] = {
+    "cache": CacheClient,
+    "acache": LoopClient,
+}
+TAKEN = ("fence_time", "timeout", "step", "retry", "db", "prefix", "deployment")
+
+
+def make_client(board: Board, number: int, options: dict[str, Any]) -> Client:
+    """The client under test: a face of the product, or the control."""
+
+    def find() -> Address:
+        return ("127.0.0.1", board.port(number))
+
+    if options["scheme"] == "plain":
+        return PlainClient(find, options["timeout"], options.get("db", 0))
+    words = {name: options[name] for name in TAKEN if name in options}
+    words |= {"ceilings": options["ceilings"], "fence": options["scheme"]}
+    face = FACES[options["client"]](find, direct=options["direct"], **words)
+    if not options["prefetch"]:
+        face.durable.prefetch = lambda *_: iter(())  # type: ignore
+    face.spoil(board, number)
+    return face

@@ -39,6 +39,7 @@ class Report:
     """What a history shows; the first examples of each violation in `texts`."""
 
     calls: int = 0
+    increases: int = 0
     failed: int = 0
     U: int = 0
     M: int = 0
@@ -73,6 +74,7 @@ def check(records: Iterable[Record], *, dense: bool = False) -> Report:
             name = str(record.error)
             report.errors[name] = report.errors.get(name, 0) + 1
         else:
+            report.increases += record.op == "incr"
             by_key.setdefault(record.key, []).append(record)
     for key in sorted(by_key):
         _check_key(key, _merge_tokens(key, by_key[key], report), report, dense)

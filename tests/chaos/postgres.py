@@ -69,6 +69,17 @@ class Postgres:
         """What `ceilings=` takes."""
         return f"postgresql+psycopg://seq@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def version(self) -> str:
+        """Its name and version."""
+        done = subprocess.run(
+            [binary("postgres"), "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return f"PostgreSQL {done.stdout.split()[2]}"
+
     def _run(self, *command: str) -> None:
         done = subprocess.run(
             command, user=self.user, cwd=self.dir, capture_output=True, check=False

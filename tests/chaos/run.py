@@ -22,7 +22,7 @@ class Outcome:
     scenario: Scenario
     scheme: str
     report: Report
-    stats: dict[str, int]
+    stats: dict[str, float]
     kept: Path | None = None
 
     @property
@@ -40,7 +40,18 @@ class Outcome:
         if self.scheme == "plain":
             return self.report.violations("UMG")
         failed = self.report.failed if self.scenario.quiet else 0
-        return self.report.violations(self.letters) + failed
+        return self.report.violations(self.letters) + failed + (not self.was_told)
+
+    @property
+    def was_told(self) -> bool:
+        """Did some call end with the error that the scenario is about?"""
+        says = self.scenario.says
+        return not says or any(says in text for text in self.report.errors)
+
+    @property
+    def disorder(self) -> int:
+        """How often order was lost: what a split brain may do without a lease."""
+        return self.report.violations("MG")
 
 
 def run(
@@ -61,6 +72,7 @@ def run(
         ceilings=ceilings,
         seed=seed,
         replica=scenario.replica,
+        taps=scenario.taps,
         server_args=scenario.server_args,
         **merged,
     ) as world:
@@ -91,5 +103,6 @@ def keep(outcome: Outcome, records: list[Record], seed: int) -> Path:
     name = outcome.scenario.name.replace(" ", "-")
     path = KEEP / f"{name}.{outcome.scheme}.{seed}.{int(time.time())}.jsonl"
     save(path, records)
-    path.with_suffix(".txt").write_text("\n".join(outcome.report.texts) + "\n")
+    errors = [f"{count} x {text}" for text, count in outcome.report.errors.items()]
+    path.with_suffix(".txt").write_text("\n".join(outcome.report.texts + errors) + "\n")
     return path

@@ -2,18 +2,20 @@
 
     python worker.py BOARD NUMBER OUT OPTIONS
 
-OPTIONS is JSON: scheme (plain, lease, connection), client (cache, driver), ceilings,
-threads, keys, seed, and what the client takes.
+OPTIONS is JSON: scheme (plain, lease, connection), client (cache, acache), ceilings,
+threads, keys, seed, forks, and what the client takes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import sys
 import threading
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,28 +26,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import resp  # noqa: E402
 
 from chaos.board import Board  # noqa: E402
-from chaos.client import CacheClient, Client, DurableClient, PlainClient  # noqa: E402
+from chaos.client import Client, make_client  # noqa: E402
 from chaos.history import Record  # noqa: E402
 from seqcache.errors import BulkError, SeqCacheError  # noqa: E402
 
-
-def make_client(board: Board, number: int, options: dict[str, Any]) -> Client:
-    """The client under test: the product's face, or (``client``) its driver alone."""
-
-    def find() -> tuple[str, int]:
-        return ("127.0.0.1", board.port(number))
-
-    if options["scheme"] == "plain":
-        return PlainClient(find, options["timeout"])
-    kinds = {"cache": CacheClient, "driver": DurableClient}
-    return kinds[options["client"]](
-        find,
-        options["ceilings"],
-        fence=options["scheme"],
-        fence_time=options["fence_time"],
-        timeout=options["timeout"],
-        step=options["step"],
-    )
+FORK_SECONDS = 0.3
+CHILD_CALLS = 60
 
 
 class Caller(threading.Thread):
@@ -62,13 +48,15 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         """Call after call."""
+        pause = self.options.get("pause", 0.0)
         while not self.board.stopped:
             self.step()
+            if pause:
+                time.sleep(pause)
 
     def step(self) -> None:
         """One random call, sometimes repeated with its token."""
-        kinds = self.options["kinds"]
-        kind = self.random.choice(kinds)
+        kind = self.random.choice(self.options["kinds"])
         key = self.random.choice(self.options["keys"])
         self.made += 1
         name = f"{self.number}.{self.made}"
@@ -76,10 +64,16 @@ class Caller(threading.Thread):
             self.call("incr", [key], 1, None)
         elif kind == "block":
             self.call("incr", [key], self.random.randrange(2, 12), None)
+        elif kind == "big block":
+            self.call("incr", [key], self.random.randrange(50, 400), None)
         elif kind == "get":
             self.call("get", [key], 0, None)
         elif kind == "raise":
             self.call("raise", [key], self.random.randrange(1, 2000), None)
+        elif kind == "edge raise":
+            (now,) = self.call("get", [key], 0, None)
+            if isinstance(now, int):
+                self.call("raise", [key], now + self.random.choice(EDGES), None)
         elif kind == "batch":
             self.call("incr", self.options["keys"], 1, None)
         elif kind == "token":
@@ -90,7 +84,7 @@ class Caller(threading.Thread):
             for _ in range(2):
                 self.call("incr", self.options["keys"], 1, f"b{name}")
 
-    def call(self, op: str, keys: list[str], by: int, token: str | None) -> None:
+    def call(self, op: str, keys: list[str], by: int, token: str | None) -> list[Any]:
         """One call, recorded for each of its ids."""
         start = time.monotonic()
         values: list[Any]
@@ -103,15 +97,15 @@ class Caller(threading.Thread):
         end = time.monotonic()
         lines = []
         for key, value in zip(keys, values, strict=True):
-            error = None
-            if not isinstance(value, int):
-                error = f"{type(value).__name__}: {str(value)[:70]}"
+            error = None if isinstance(value, int) else words_of(value)
             good = value if error is None else None
-            record = Record(start, end, key, op, by, token, good, error)
+            name = self.options.get("label", "") + key
+            record = Record(start, end, name, op, by, token, good, error)
             lines.append(json.dumps(asdict(record)) + "\n")
         self.out.write("".join(lines))
         if any(not isinstance(value, int) for value in values):
             time.sleep(0.01)
+        return values
 
     def perform(self, op: str, keys: list[str], by: int, token: str | None) -> Any:
         """The call itself; a value for each id."""
@@ -124,10 +118,47 @@ class Caller(threading.Thread):
         return self.client.increase_seqs(keys, by, token=token)
 
 
+# Above the number that holds: what ends at, before and behind a ceiling.
+EDGES = (0, 1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 500)
+
+
+def words_of(error: BaseException) -> str:
+    """An error in one line: its class, its reason, and how its message begins."""
+    name = type(error).__name__
+    reason = getattr(error, "reason", None)
+    return f"{name}{f' {reason}' if reason else ''}: {str(error)[:70]}"
+
+
+def child(caller: Caller, path: str) -> None:
+    """What a forked child does: count with what it inherited, and end."""
+    with open(path, "w", buffering=1) as out:
+        caller.out = out
+        while caller.made < CHILD_CALLS and not caller.board.stopped:
+            caller.step()
+    os._exit(0)
+
+
+def fork_children(board: Board, client: Client, number: int, options: Any) -> None:
+    """Fork, again and again, while the threads of this process call."""
+    pids = []
+    for n in range(options["forks"]):
+        time.sleep(FORK_SECONDS)
+        caller = Caller(number * 100 + 50 + n, board, client, None, options)
+        pid = os.fork()
+        if pid == 0:
+            child(caller, f"{sys.argv[3]}.{n}.jsonl")
+        pids.append(pid)
+    for pid in pids:
+        _, status = os.waitpid(pid, 0)
+        if status:
+            print(f"a forked child ended with {status}")
+
+
 def main() -> None:
     """Run the threads; end when the board says so."""
     # A store that is away is warned of, as it should be; it is no complaint here.
     logging.getLogger("seqcache").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
     board_path, number_text, out_path, options_text = sys.argv[1:5]
     number, options = int(number_text), json.loads(options_text)
     board = Board(Path(board_path))
@@ -140,12 +171,13 @@ def main() -> None:
             caller = Caller(number * 100 + n, board, client, out, options)
             callers.append(caller)
             caller.start()
+        if options["forks"] and shared is not None:
+            fork_children(board, shared, number, options)
         for caller in callers:
-            caller.join(30)
+            caller.join(60)
         out.flush()
     if shared is not None:
-        stats = asdict(shared.durable.stats)  # type: ignore[attr-defined]
-        Path(out_path + ".stats").write_text(json.dumps(stats))
+        Path(out_path + ".stats").write_text(json.dumps(shared.counters()))
 
 
 if __name__ == "__main__":

@@ -47,3 +47,20 @@ nitpick_ignore_regex = [
     ("py:exc", r"(ValueError|TypeError|RuntimeError|OSError|KeyError)"),
     ("py:class", r".*[ {}\[\]=,(].*"),
 ]
+
+
+def public_name(app, env, node, text):
+    """`SeqCache` in the docstring of any module is the package's name."""
+    target = node["reftarget"]
+    if node.get("refdomain") != "py" or target not in seqcache.__all__:
+        return None
+    domain = env.get_domain("py")
+    name = f"seqcache.{target}"
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, "obj", name, node, text
+    )
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("missing-reference", public_name)

@@ -39,8 +39,7 @@ def check_backend(
     ----------
     target:
         A URL of a registered scheme, or a function without arguments that returns a
-        `seqcache.Backend` or an `seqcache.AsyncBackend`. It is opened once and
-        closed at the end.
+        `Backend` or an `AsyncBackend`. It is opened once and closed at the end.
     spoil:
         Called with a key (bytes); makes that key hold something that is no sequence,
         by the store's own means. Without it the errors of single keys are checked by

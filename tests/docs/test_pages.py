@@ -25,7 +25,7 @@ EXAMPLES = {
 }
 # It needs a database: tests/live/durable runs what it says.
 EXAMPLES.pop("durable.md")
-SAID = {"start.md": 16, "guarantee.md": 3, "howto/jupyter.md": 2}
+SAID = {"start.md": 16, "guarantee.md": 3, "howto/jupyter.md": 2, "howto/testing.md": 2}
 
 
 class Links(HTMLParser):
@@ -99,7 +99,7 @@ def test_examples_of_a_page_return_what_they_say(page):
         assert value == expected
         compared.append(value)
 
-    names = {"compare": compare}
+    names = {"compare": compare, "pytest": pytest, "seqcache": seqcache}
     for number, text in enumerate(EXAMPLES[page]):
         code = checked(text.replace("redis://localhost:6379/0", "memory://"))
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -28,16 +29,25 @@ def example(monkeypatch):
     return load
 
 
-def test_fastapi_request_repeated_with_its_key_gets_its_number(example):
-    from fastapi.testclient import TestClient
+async def fastapi_answers(app):
+    import httpx
 
-    url = "/conversations/room/messages"
-    with TestClient(example("fastapi_app").app) as client:
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        url = "/conversations/room/messages"
         key = {"Idempotency-Key": "message-1"}
-        assert client.post(url).json() == {"seq": 1}
-        assert client.post(url, headers=key).json() == {"seq": 2}
-        assert client.post(url, headers=key).json() == {"seq": 2}
-        assert client.get("/conversations/room").json() == {"seq": 2}
+        answers = [await client.post(url)]
+        answers += [await client.post(url, headers=key) for _ in range(2)]
+        answers.append(await client.get("/conversations/room"))
+    return [answer.json()["seq"] for answer in answers]
+
+
+def test_fastapi_request_repeated_with_its_key_gets_its_number(example):
+    answers = asyncio.run(fastapi_answers(example("fastapi_app").app))
+    assert answers == [1, 2, 2, 2]
 
 
 async def aiohttp_numbers(app):
@@ -49,8 +59,6 @@ async def aiohttp_numbers(app):
 
 
 def test_aiohttp_counts(example):
-    import asyncio
-
     made = example("aiohttp_app").make_app()
     assert asyncio.run(aiohttp_numbers(made)) == [1, 2, 3]
 

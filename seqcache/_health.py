@@ -25,8 +25,7 @@ class Health(NamedTuple):
     """How a server is. What its ACL hides, or is no matter there, is empty or None.
 
     ``role`` is ``"primary"`` or ``"replica"``; ``persistence`` names what is on
-    (``"aof everysec"``, ``"aof everysec + rdb"``, ``"rdb"``, ``"none"``; ``"ceilings"``
-    for counters of this process that a database vouches for);
+    (``"aof everysec"``, ``"aof everysec + rdb"``, ``"rdb"``, ``"none"``);
     ``eviction`` is the policy for a full memory; ``latency`` is the median of five
     round trips, ``clock`` how far the server's clock is ahead, both in seconds;
     ``functions`` tells whether it has what durable mode needs. ``details`` is all of
@@ -84,8 +83,8 @@ def examine(face: Face, where: str) -> Steps[Health]:
         pings.append((yield "ping", ()))
     latency = statistics.median(pings)
     kind = config.location.kind
-    if kind in ("memory", "sqlite"):
-        return _of_process(where, config, latency)
+    if kind == "memory":
+        return _of_memory(where, latency)
     if kind == "other":
         return Health(where, software=config.location.scheme, latency=latency)
     clock = yield from _clock()
@@ -118,16 +117,13 @@ def examine(face: Face, where: str) -> Steps[Health]:
     )
 
 
-def _of_process(where: str, config: Config, latency: float) -> Health:
-    """Counters of this process: what is on a disk are their ceilings, if at all."""
-    kind = config.location.kind
-    on_disk = kind == "sqlite" or config.ceilings is not None
+def _of_memory(where: str, latency: float) -> Health:
     return Health(
         where,
-        software=kind,
+        software="memory",
         version=__version__,
         role="primary",
-        persistence="ceilings" if on_disk else "none",
+        persistence="none",
         eviction="noeviction",
         replicas=0,
         functions=False,

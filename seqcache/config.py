@@ -145,11 +145,9 @@ class Config:
             if self.__dict__[name]:
                 raise ConfigError(f"{location.scheme}:// takes no {name}", option=name)
         if location.kind == "sqlite" and self.ceilings is not None:
-            raise ConfigError(
-                "sqlite:/// keeps its ceilings in its own file",
-                hint="memory:// takes ceilings kept elsewhere",
-                option="ceilings",
-            )
+            message = "sqlite:/// keeps its ceilings in its own file"
+            hint = "memory:// takes ceilings kept elsewhere"
+            raise ConfigError(message, hint=hint, option="ceilings")
 
     @classmethod
     def from_url(cls, url: str, **overrides: Unpack[Fields]) -> Self:

@@ -152,7 +152,8 @@ def face_of(name: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     if name.startswith("memory"):
         url = "memory://"
     elif name.startswith("sqlite"):
-        url = f"sqlite:///{request.getfixturevalue('tmp_path')}/seq.db"
+        folder = request.getfixturevalue("tmp_path")
+        url = f"sqlite:///{folder}/seq.db?timeout=20"  # a shared disk may be slow
     else:
         shared: Server = request.getfixturevalue("server")
         url = shared.sock_url if name == "sync-unix" else shared.url

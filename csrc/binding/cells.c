@@ -111,6 +111,37 @@ cells_look(CellsObject *self, PyObject *argument)
     return Py_BuildValue("(LL)", (long long)seq, (long long)ceiling);
 }
 
+PyDoc_STRVAR(set_lease_doc,
+             "set_lease($self, until_ns, /)\n--\n\n"
+             "Until when numbers may be given, on the clock that counts "
+             "suspended time; None:\nfor ever.");
+
+static PyObject *
+cells_set_lease(CellsObject *self, PyObject *argument)
+{
+    int64_t until_ns = SEQC_CELLS_FOR_EVER;
+
+    if (argument != Py_None) {
+        until_ns = PyLong_AsLongLong(argument);
+        if (until_ns == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    seqc_cells_set_lease(self->cells, until_ns);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(forget_doc,
+             "forget($self, /)\n--\n\n"
+             "Whatever was granted is void: somebody else may have got more.");
+
+static PyObject *
+cells_forget(CellsObject *self, PyObject *Py_UNUSED(ignored))
+{
+    seqc_cells_forget(self->cells);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(seal_doc,
              "seal($self, /)\n--\n\n"
              "For ever: when this returns the numbers are final.");
@@ -178,6 +209,8 @@ cells_page(CellsObject *self, PyObject *argument)
 static PyMethodDef cells_methods[] = {
     {"grant", (PyCFunction)cells_grant, METH_VARARGS, grant_doc},
     {"look", (PyCFunction)cells_look, METH_O, look_doc},
+    {"set_lease", (PyCFunction)cells_set_lease, METH_O, set_lease_doc},
+    {"forget", (PyCFunction)cells_forget, METH_NOARGS, forget_doc},
     {"seal", (PyCFunction)cells_seal, METH_NOARGS, seal_doc},
     {"page", (PyCFunction)cells_page, METH_O, page_doc},
     {0},

@@ -34,6 +34,8 @@ def refusal(error: CeilingError) -> str:
 
 def too_late(store: Store) -> str:
     """Write the same for a call whose time is up."""
+    if store.granter.fenced:
+        return f"fence another process may still give its numbers from {store.name}"
     return f"unavailable the ceiling store {store.name} did not answer in time"
 
 

@@ -9,21 +9,24 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._workers import Workers
 from ..durable.epoch import DurableStats
 from ..errors import CeilingError
-from .rows import CAP, Want
+from .rows import CAP, WAIT, Want
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
+    from .leased import LeasedLedger
     from .ledger import Ledger
 
 logger = logging.getLogger("seqcache")
 
-Wanted = list[tuple[bytes, int, int]]
+Wanted: TypeAlias = list[tuple[bytes, int, int]]
+#: What a call wants, and the future of the keys that are nowhere.
+Asked: TypeAlias = tuple[Wanted, Future[frozenset[bytes]]]
 #: Seconds for which closing waits for the thread.
 JOIN_SECONDS = 1.0
 
@@ -31,19 +34,26 @@ JOIN_SECONDS = 1.0
 class Granter:
     """The ceilings of one store in this process."""
 
-    def __init__(self, ledger: Ledger, cells: _native.Cells) -> None:
+    def __init__(self, ledger: Ledger | LeasedLedger, cells: _native.Cells) -> None:
         self.ledger = ledger
         self.cells = cells
         self.stats = DurableStats()
         #: Held while the database is used: a fork waits for it.
         self.quiet = threading.Lock()
+        #: Whether calls wait for another process, and not for the database.
+        self.fenced = False
         self._lock = threading.Lock()
-        self._asked: list[tuple[Wanted, Future[frozenset[bytes]]]] = []
+        self._asked: list[Asked] = []
         self._low: set[bytes] = set()
         self._jobs: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._waiting: list[Asked] = []
         self._busy = False
         self._refusal: str | None = None
         self._workers = Workers("seqcache-ceilings", 1)
+        self._clock = Workers("seqcache-lease", 1)
+        self._closed = threading.Event()
+        if ledger.tick_seconds:
+            self._clock.submit(self._tick)
 
     def ask(self, wanted: Wanted) -> Future[frozenset[bytes]]:
         """Ask for what a call wants; the future tells which keys are nowhere.
@@ -67,39 +77,59 @@ class Granter:
         self._add(lambda: self._low.add(key), None)
 
     def _add(self, add: Callable[[], Any], future: Future[Any] | None) -> None:
+        if self._refusal is not None:
+            if future is not None:
+                self._refuse(future)
+            return
         with self._lock:
-            refusal = self._refusal
-            starts = refusal is None and not self._busy
-            if refusal is None:
-                add()
-                self._busy = True
-        if refusal is not None and future is not None:
-            future.set_exception(CeilingError(refusal, executed=False, reason="fence"))
+            add()
+            starts = not self._busy
+            self._busy = True
         if starts:
             self._workers.submit(self._work)
 
+    def _refuse(self, future: Future[Any]) -> None:
+        if future.set_running_or_notify_cancel():
+            assert self._refusal is not None
+            error = CeilingError(self._refusal, executed=False, reason="fence")
+            future.set_exception(error)
+
     def stop(self, refusal: str) -> None:
-        """Refuse whatever comes from now on; what is under way ends."""
-        with self._lock:
-            self._refusal = refusal
+        """Refuse what comes from now on, and what waits; what is under way ends."""
+        self._refusal = refusal
+        self._closed.set()
 
     def end(self) -> None:
-        """End the thread, after `stop`."""
-        self._workers.end()
-        self._workers.join(JOIN_SECONDS)
+        """End the threads, after `stop`."""
+        for workers in (self._clock, self._workers):
+            workers.end()
+            workers.join(JOIN_SECONDS)
 
     def after_fork(self) -> None:
-        """In the child: the numbers are the parent's, and so is the thread."""
+        """In the child: the numbers are the parent's, and so are the threads."""
         self.quiet = threading.Lock()
         self._lock = threading.Lock()
-        self._asked, self._low, self._jobs, self._busy = [], set(), [], False
+        self._asked, self._low, self._jobs, self._waiting = [], set(), [], []
+        self._busy = False
+        self._closed = threading.Event()
         self._workers.reset()
+        self._clock.reset()
         self._refusal = (
             f"the numbers of {self.ledger.name} are given by the process that this"
             " one was forked from"
         )
 
-    # -------------------------------------------------------------- the thread
+    # -------------------------------------------------------------- the threads
+
+    def _tick(self) -> None:
+        """Renew the lease in good time, and try again for those who wait."""
+        ledger = self.ledger
+        while not self._closed.wait(ledger.tick_seconds / (4 if self._waiting else 1)):
+            job = self.run(lambda: ledger.renew(self.stats))
+            try:
+                job.result()
+            except CeilingError as error:
+                logger.warning("seqcache: lease not renewed: %s", error)
 
     def _work(self) -> None:
         while True:
@@ -111,16 +141,19 @@ class Granter:
                 if not self._busy:
                     return
             with self.quiet:
-                for function, future in jobs:
-                    _settle(future, function)
-                self._round(asked, low)
+                asked, self._waiting = self._waiting + asked, []
+                if self._refusal is not None:
+                    for _, future in (*asked, *jobs):
+                        self._refuse(future)
+                else:
+                    for function, future in jobs:
+                        _settle(future, function)
+                    self._round(asked, low)
             # Else this frame would keep results alive until the next round.
             del asked, jobs
 
-    def _round(
-        self, asked: list[tuple[Wanted, Future[frozenset[bytes]]]], low: set[bytes]
-    ) -> None:
-        going = [one for one in asked if one[1].set_running_or_notify_cancel()]
+    def _round(self, asked: list[Asked], low: set[bytes]) -> None:
+        going = [one for one in asked if not one[1].cancelled()]
         wants: dict[bytes, Want] = {}
         for wanted, _ in going:
             for key, need, to in wanted:
@@ -130,31 +163,44 @@ class Granter:
         for key in low:
             wants.setdefault(key, Want()).ahead = True
         try:
-            absent = self._grant(wants)
+            absent, later = self._grant(wants)
         except Exception as error:
             self._failed(going, error)
-        else:
-            for _, future in going:
-                future.set_result(absent)
+            return
+        with self._lock:
+            self._low.difference_update(wants)  # asked for before this round's answer
+        self.fenced = bool(later)
+        for one in going:
+            if later and any(key in later for key, _, _ in one[0]):
+                self._waiting.append(one)
+            elif one[1].set_running_or_notify_cancel():
+                one[1].set_result(absent)
 
-    def _failed(
-        self, going: list[tuple[Wanted, Future[frozenset[bytes]]]], error: Exception
-    ) -> None:
+    def _failed(self, going: list[Asked], error: Exception) -> None:
         if not going or not isinstance(error, CeilingError):
             logger.warning("seqcache: no ceilings ahead of time: %s", error)
         for _, future in going:
-            future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
 
-    def _grant(self, wants: dict[bytes, Want]) -> frozenset[bytes]:
-        if not wants:
-            return frozenset()
-        for key, want in wants.items():
+    def _grant(
+        self, wants: dict[bytes, Want]
+    ) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        """Get what is wanted; the keys that are nowhere, and those that must wait."""
+        for key, want in list(wants.items()):
             want.have = self.cells.look(key)
-        blocks = self.ledger.grant(wants, self.stats)
-        for key, block in blocks.items():
-            if block is not None:
-                self.cells.grant(key, *block)
-        return frozenset(key for key, block in blocks.items() if block is None)
+            if want.have is None and want.ahead and not (want.need or want.to):
+                del wants[key]  # forgotten meanwhile: who needs it asks again
+        answers = self.ledger.grant(wants, self.stats) if wants else {}
+        absent, later = set(), set()
+        for key, answer in answers.items():
+            if answer is None:
+                absent.add(key)
+            elif answer is WAIT:
+                later.add(key)
+            else:
+                self.cells.grant(key, *answer)
+        return frozenset(absent), frozenset(later)
 
 
 def _settle(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -12,7 +12,7 @@ import time
 
 from ..durable.rows import StoreStats, rolled_back
 from ..errors import CeilingError, StartupError
-from .rows import Block, Row, Want, block_of, decide
+from .rows import Answer, Row, Want, block_of, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Ledger:
     StartupError
         If the file belongs to another program, or is damaged, or not ours to write.
     """
+
+    #: The lock is no lease: nothing has to be renewed.
+    tick_seconds = 0.0
 
     def __init__(self, path: str, deployment: str, step: int) -> None:
         self.name = f"sqlite:///{path}"
@@ -220,7 +223,7 @@ class Ledger:
 
     def grant(
         self, wants: Mapping[bytes, Want], stats: DurableStats
-    ) -> dict[bytes, Block | None]:
+    ) -> dict[bytes, Answer]:
         """Commit ceilings; None for a read of a key that has no row."""
         try:
             if all(want.reads for want in wants.values()):
@@ -231,10 +234,10 @@ class Ledger:
 
     def _granted(
         self, wants: Mapping[bytes, Want], stats: DurableStats
-    ) -> dict[bytes, Block | None]:
+    ) -> dict[bytes, Answer]:
         rows = self._rows(list(wants))
         now = int(time.time())
-        blocks: dict[bytes, Block | None] = {}
+        blocks: dict[bytes, Answer] = {}
         new: list[dict[str, Any]] = []
         for key, want in wants.items():
             row = rows.get(key)
@@ -306,6 +309,10 @@ class Ledger:
         except sqlite3.Error as error:
             raise self._unavailable(str(error)) from error
         return [row for row in rows if row[0].startswith(prefix)]
+
+    def renew(self, _stats: DurableStats) -> bool:
+        """Tell that the file is still ours."""
+        return True
 
     def ping(self) -> None:
         """Read something from the file."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from enum import Enum
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..durable.rows import CAP, adapted
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["CAP", "Block", "Database", "Row", "Want", "block_of", "decide"]
+__all__ = ["CAP", "WAIT", "Answer", "Block", "Row", "Want", "block_of", "decide"]
 
 
 class Block(NamedTuple):
@@ -28,13 +25,15 @@ class Want:
 
     `need` numbers to go on by, all together; `to` is the number to reach; `ahead`
     that more is wanted before it is needed. None of them: only to read. `have` is
-    the number and the ceiling that the process has, if it has any.
+    the number and the ceiling that the process has, if it has any; `full` that the
+    numbers end before the need does.
     """
 
     need: int = 0
     to: int = 0
     ahead: bool = False
     have: tuple[int, int] | None = None
+    full: bool = False
 
     @property
     def reads(self) -> bool:
@@ -52,18 +51,16 @@ class Row(NamedTuple):
     mine: bool
 
 
-class Database(Protocol):
-    """Where ceilings are kept."""
+class Later(Enum):
+    """Not now: another process may still give numbers of the key."""
 
-    name: str
+    WAIT = "wait"
 
-    def grant(self, wants: Mapping[bytes, Want]) -> dict[bytes, Block | None]:
-        """Commit ceilings; None for a read of a key that is nowhere.
 
-        A key that has what it wants already may be left out. CeilingError if
-        nothing can be granted.
-        """
-        ...
+WAIT = Later.WAIT
+
+#: What a key gets; None if it was only read, and there is nothing to read.
+Answer: TypeAlias = Block | Literal[Later.WAIT] | None
 
 
 def decide(row: Row | None, want: Want, first: int, now: int) -> Row | None:

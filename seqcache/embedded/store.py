@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 
 from .. import _native
-from ..errors import ConfigError, SeqCacheError, StartupError
+from ..errors import CeilingError, ConfigError, SeqCacheError, StartupError
 from .granter import Granter
 from .ledger import Ledger
 from .owner import Owner
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ..config import Config
+    from .leased import LeasedLedger
 
     Place: TypeAlias = tuple[str, str]
 
@@ -37,13 +38,33 @@ PAUSE = 0.05
 class Store:
     """Counters in this process and their ceilings; `open_store` makes it."""
 
-    def __init__(self, place: Place, owner: Owner, step: int) -> None:
+    def __init__(self, place: Place, config: Config, owner: Owner | None) -> None:
         self.place = place
         self.owner = owner
         self.cells = _native.Cells()
-        self.ledger = Ledger(*place, step)
+        self.ledger = self._ledger(config)
         self.granter = Granter(self.ledger, self.cells)
         self.users = 1
+
+    def _ledger(self, config: Config) -> Ledger | LeasedLedger:
+        where, deployment = self.place
+        if self.owner is not None:
+            return Ledger(self.owner.path, deployment, config.step)
+        from ..ceilings import CeilingStore
+        from .leased import LeasedLedger
+
+        lease = config.fence_time if config.fence == "lease" else 0.0
+        store = CeilingStore(
+            config.ceilings, deployment, step=config.step, lease_ms=round(lease * 1000)
+        )
+        try:
+            return LeasedLedger(store, self.cells)
+        except CeilingError as error:
+            store.close()
+            raise StartupError(f"{where}: {error.args[0]}", hint=error.hint) from error
+        except BaseException:
+            store.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -74,6 +95,8 @@ class Store:
             logger.warning("seqcache: gaps stay in %s: %s", self.name, error)
         finally:
             self.granter.quiet.release()
+        if exact:
+            self.granter.end()
         return True
 
     def _numbers(self) -> Iterator[tuple[bytes, int]]:
@@ -97,9 +120,11 @@ _parents: list[Store] = []
 
 
 def place_of(config: Config) -> Place:
-    """Return the file of ceilings and the deployment that a config means."""
+    """Return where the ceilings of a config are, and its deployment there.
+
+    In an SQLite file, however that is written, the place is its path.
+    """
     location = config.location
-    path = location.path if location.kind == "sqlite" else _file_of(config.ceilings)
     name = location.path if location.kind == "memory" else ""
     deployment = f"{config.deployment}/memory" + (f":{name}" if name else "")
     if len(deployment) > 80:
@@ -107,19 +132,19 @@ def place_of(config: Config) -> Place:
             "deployment and name of the store are too long together",
             option="deployment",
         )
-    return os.path.realpath(path), deployment
+    if location.kind == "sqlite":
+        return os.path.realpath(location.path), deployment
+    url = getattr(config.ceilings, "url", None)  # of an Engine
+    text = str(config.ceilings if url is None else url)
+    scheme, _, path = text.partition("?")[0].partition(":///")
+    if scheme.partition("+")[0] == "sqlite" and path:
+        return os.path.realpath(path), deployment
+    return text if url is None else f"{text} {id(config.ceilings)}", deployment
 
 
-def _file_of(ceilings: object) -> str:
-    """Return the file that an SQLAlchemy URL of SQLite names."""
-    scheme, _, path = str(ceilings).partition(":///")
-    if scheme != "sqlite" or not path:
-        raise ConfigError(
-            "memory:// keeps its ceilings in an SQLite file in this version",
-            hint="sqlite:///file.db, or sqlite:////folder/file.db",
-            option="ceilings",
-        )
-    return path
+def is_file(place: Place) -> bool:
+    """Whether the ceilings are in a file that one process owns."""
+    return place[0].startswith("/")
 
 
 def open_store(config: Config) -> Store:
@@ -135,25 +160,26 @@ def open_store(config: Config) -> Store:
     while True:
         with _lock:
             try:
-                return _open(place, config.step)
+                return _open(place, config)
             except StartupError:
                 if time.monotonic() + PAUSE > end:
                     raise
         time.sleep(PAUSE)
 
 
-def _open(place: Place, step: int) -> Store:
+def _open(place: Place, config: Config) -> Store:
     _finish()
     found = _stores.get(place)
     if found is not None:
         found.users += 1
         return found
-    path = place[0]
-    owner = _owners.get(path)
-    if owner is None:
-        owner = _owners[path] = Owner(path)
+    path, owner = place[0], None
+    if is_file(place):
+        owner = _owners.get(path)
+        if owner is None:
+            owner = _owners[path] = Owner(path)
     try:
-        made = _stores[place] = Store(place, owner, step)
+        made = _stores[place] = Store(place, config, owner)
     except BaseException:
         _disown(path)
         raise
@@ -162,7 +188,7 @@ def _open(place: Place, step: int) -> Store:
 
 def _disown(path: str) -> None:
     """Give a file back when no store of it is left."""
-    if not any(place[0] == path for place in _stores):
+    if path in _owners and not any(place[0] == path for place in _stores):
         _owners.pop(path).release()
 
 

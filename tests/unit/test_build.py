@@ -22,8 +22,7 @@ FOLDERS = ["csrc", "seqcache", "tools", "third_party"]
 NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 PIN = tomllib.loads((ROOT / "third_party" / "hiredis.pin").read_text())
 
-# A build takes 20 s; on a machine that does other things as well, a few times that.
-pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.build
 
 
 def copy_sources(folder: Path) -> Path:

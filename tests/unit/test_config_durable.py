@@ -71,13 +71,6 @@ def test_engine_is_kept_and_its_password_masked(tmp_path):
     assert "db.example" in repr(config)
 
 
-@pytest.mark.parametrize("url", ["memory://", "memory://x"])
-def test_memory_keeps_its_ceilings_in_a_file(url):
-    with pytest.raises(ConfigError, match="in an SQLite file") as caught:
-        seqcache.cache(url, ceilings="postgresql+psycopg://h/d")
-    assert caught.value.option == "ceilings"
-
-
 def test_several_connections_are_refused():
     with pytest.raises(ConfigError) as caught:
         seqcache.cache("redis://h", ceilings="sqlite:///c.db", connections=2)

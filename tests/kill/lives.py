@@ -1,0 +1,83 @@
+"""Kill a process that gives numbers, again and again, and judge what it gave."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos.history import Record, Report, check, load
+
+WORKER = Path(__file__).parent / "worker.py"
+KEYS = ["alice", "bob", "carol"]
+#: Seconds in which a life must have begun.
+BIRTH = 30.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What all lives together gave."""
+
+    kills: int
+    records: list[Record]
+    report: Report
+
+    @property
+    def broken(self) -> int:
+        """Numbers that repeat or go back."""
+        return self.report.violations("UMG")
+
+
+def play(
+    folder: Path, kills: int, *, url: str, face: str, seed: int = 0, **options: Any
+) -> Outcome:
+    """Let `kills` processes live one after the other on `url`, each killed.
+
+    Half of the successors wait for the file already when their predecessor dies.
+    """
+    chance = random.Random(seed)
+    books: list[Path] = []
+
+    def born() -> subprocess.Popen[bytes]:
+        book = folder / f"life{len(books)}.jsonl"
+        books.append(book)
+        words = {"callers": 3 if face == "sync" else 20, "keys": KEYS, "step": 64}
+        words |= {"face": face, "seed": seed + len(books), "startup_timeout": BIRTH}
+        text = json.dumps(words | options)
+        command = [sys.executable, str(WORKER), url, str(book), text]
+        return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+    now, now_book = born(), books[-1]
+    for n in range(kills):
+        last = n == kills - 1
+        early = not last and chance.random() < 0.5
+        after = born() if early else None
+        after_book = books[-1]
+        if chance.random() < 0.8:  # else it dies while it opens
+            wait_for(now, now_book)
+        time.sleep(chance.uniform(0.0, 0.25))
+        now.send_signal(signal.SIGKILL)
+        _, complaint = now.communicate()
+        if complaint:
+            raise RuntimeError(complaint.decode())
+        if not last:
+            now = after or born()
+            now_book = after_book if after else books[-1]
+    records = [record for book in books if book.exists() for record in load(book)]
+    return Outcome(kills, records, check(records))
+
+
+def wait_for(process: subprocess.Popen[bytes], book: Path) -> None:
+    """Until the process has written down a call."""
+    end = time.monotonic() + BIRTH
+    while not (book.exists() and book.stat().st_size):
+        if process.poll() is not None or time.monotonic() > end:
+            _, complaint = process.communicate()
+            raise RuntimeError(f"a life did not begin: {complaint.decode()}")
+        time.sleep(0.002)

@@ -27,13 +27,15 @@ asan: $(VENV)/built $(VENV)/group-test ## the suite with the extension under ASa
 	@$(SERVER) sh tools/asan.sh $(BIN)/python $(ARGS)
 tsan: $(VENV)/built ## the threaded C programs under TSan
 	@$(BIN)/python tests/c/run.py tsan $(ARGS)
+docs: $(VENV)/built $(VENV)/group-docs ## the documentation in docs/_build, its links and examples checked
+	@$(BIN)/pytest -q tests/docs $(ARGS) && $(BIN)/python -m sphinx -q -W docs docs/_build
 bench: $(VENV)/built $(VENV)/group-bench ## the speed table against other clients
 	@$(SERVER) $(BIN)/python -m bench $(ARGS)
 chaos: $(VENV)/built $(VENV)/group-test ## faults against real servers for CHAOS_MINUTES (ARGS="--both 3 eviction")
 	@$(SERVER) $(BIN)/python -m tests.chaos $(ARGS)
 fmt: $(VENV)/group-format ## format C and Python
 	@$(BIN)/clang-format -i csrc/*/*.[ch] && $(BIN)/ruff format
-.PHONY: help demo test build ctest check types asan tsan bench chaos fmt
+.PHONY: help demo test build ctest check types asan tsan docs bench chaos fmt
 
 $(VENV)/ready:
 	@test -n "$(PYTHON)" || { echo "seqcache needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }

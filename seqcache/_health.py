@@ -25,7 +25,8 @@ class Health(NamedTuple):
     """How a server is. What its ACL hides, or is no matter there, is empty or None.
 
     ``role`` is ``"primary"`` or ``"replica"``; ``persistence`` names what is on
-    (``"aof everysec"``, ``"aof everysec + rdb"``, ``"rdb"``, ``"none"``);
+    (``"aof everysec"``, ``"aof everysec + rdb"``, ``"rdb"``, ``"none"``; ``"ceilings"``
+    for counters of this process that a database vouches for);
     ``eviction`` is the policy for a full memory; ``latency`` is the median of five
     round trips, ``clock`` how far the server's clock is ahead, both in seconds;
     ``functions`` tells whether it has what durable mode needs. ``details`` is all of
@@ -83,8 +84,8 @@ def examine(face: Face, where: str) -> Steps[Health]:
         pings.append((yield "ping", ()))
     latency = statistics.median(pings)
     kind = config.location.kind
-    if kind == "memory":
-        return _of_memory(where, latency)
+    if kind in ("memory", "sqlite"):
+        return _of_process(where, config, latency)
     if kind == "other":
         return Health(where, software=config.location.scheme, latency=latency)
     clock = yield from _clock()
@@ -117,13 +118,16 @@ def examine(face: Face, where: str) -> Steps[Health]:
     )
 
 
-def _of_memory(where: str, latency: float) -> Health:
+def _of_process(where: str, config: Config, latency: float) -> Health:
+    """Counters of this process: what is on a disk are their ceilings, if at all."""
+    kind = config.location.kind
+    on_disk = kind == "sqlite" or config.ceilings is not None
     return Health(
         where,
-        software="memory",
+        software=kind,
         version=__version__,
         role="primary",
-        persistence="none",
+        persistence="ceilings" if on_disk else "none",
         eviction="noeviction",
         replicas=0,
         functions=False,

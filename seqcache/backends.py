@@ -49,7 +49,7 @@ class Backend(Protocol):
     Keys are the prefix and the user id, as bytes; values are from 0 to 2^63 - 1.
     Results stand in the order of the arguments, one for each, duplicates included:
     an int, or the *exception instance* of what failed for that key alone
-    (`seqcache.errors`: `NotASequence`, `SequenceOverflow`, `OutcomeUnknown`, ...).
+    (``seqcache.errors``: `NotASequence`, `SequenceOverflow`, `OutcomeUnknown`, ...).
     What fails for all of them is raised. ``timeout`` is in seconds, None = no limit.
     """
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # The test suite: test.sh PYTEST [arguments]. Most tests wait, so four run at a time;
-# those of durable mode wait for the disk and have it for themselves.
+# those of durable mode wait for the disk and have it for themselves; `make docs` has its own.
 set -eu
 pytest=$1
 shift
 [ $# -eq 0 ] || exec "$pytest" "$@"
-"$pytest" -n 4 --dist loadfile --ignore tests/live/durable --ignore tests/chaos
+"$pytest" -n 4 --dist loadfile --ignore tests/live/durable --ignore tests/chaos --ignore tests/docs
 exec "$pytest" tests/live/durable tests/chaos

@@ -202,7 +202,7 @@ const char operation_increase_seq_doc[] =
     "token : str, bytes or None\n"
     "    1 to 512 bytes, the message's id.  For token_ttl seconds the same\n"
     "    token gets the same number, so the call may be repeated, and the\n"
-    "    cache repeats it by itself; with another `by` it is a\n"
+    "    cache repeats it by itself; with another ``by`` it is a\n"
     "    TokenConflict.\n"
     "timeout : float or None\n    Seconds for the whole call, instead of the "
     "cache's.\n\n"
@@ -219,12 +219,13 @@ const char operation_reserve_doc[] =
     "token : str, bytes or None\n"
     "    1 to 512 bytes, the message's id.  For token_ttl seconds the same\n"
     "    token gets the same range, so the call may be repeated, and the\n"
-    "    cache repeats it by itself; with another `count` it is a\n"
+    "    cache repeats it by itself; with another ``count`` it is a\n"
     "    TokenConflict.\n"
     "timeout : float or None\n    Seconds for the whole call, instead of the "
     "cache's.\n\n"
     "Returns\n-------\nrange\n    The numbers.\n\n"
-    "Raises\n------\nThe same as increase_seq.";
+    "Raises\n------\nOutcomeUnknown, CallTimeout, ConnectError, NotASequence, "
+    "SequenceOverflow,\nServerError, TokenConflict, UserIdError, ValueError";
 
 const char operation_raise_seq_doc[] =
     "raise_seq($self, /, user_id, to, *, timeout=...)\n--\n\n"
@@ -247,8 +248,8 @@ const char operation_get_seqs_doc[] =
     "timeout : float or None\n    Seconds for the whole call, instead of the "
     "cache's.\n\n"
     "Returns\n-------\nlist of int\n    In the order of the ids.\n\n"
-    "Raises\n------\nBulkError when only some ids failed, else the errors of "
-    "get_seq.";
+    "Raises\n------\nBulkError\n    When only some ids failed; else the errors "
+    "of `get_seq`.";
 
 const char operation_increase_seqs_doc[] =
     "increase_seqs($self, /, user_ids, by=1, *, token=None, timeout=...)\n"
@@ -264,8 +265,8 @@ const char operation_increase_seqs_doc[] =
     "cache's.\n\n"
     "Returns\n-------\nlist of int\n    The new values in the order of the "
     "ids.\n\n"
-    "Raises\n------\nBulkError with each id's own outcome, or the errors of "
-    "increase_seq.";
+    "Raises\n------\nBulkError\n    With each id's own outcome, or the errors of "
+    "`increase_seq`.";
 
 const char operation_delete_doc[] =
     "_delete_key($self, /, user_id, *, timeout=...)\n--\n\n"

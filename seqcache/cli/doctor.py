@@ -27,8 +27,7 @@ def doctor(args: Namespace, out: Output) -> int:
     """Print every finding; 1 if there is something to mend."""
     config = config_of(args)
     try:
-        # As it is, without a claim to count: durable mode would begin an epoch.
-        seqs = cache(config.replace(ceilings=None, on_regress="off"))
+        seqs = cache(_passive(config))
     except ConfigError:
         raise
     except SeqCacheError as error:
@@ -38,6 +37,13 @@ def doctor(args: Namespace, out: Output) -> int:
         return exit_code(error)
     with seqs:
         return _tell(out, _examine(seqs, config))
+
+
+def _passive(config: Config) -> Config:
+    """Open a server as it is, without a claim to count: no epoch is begun."""
+    if config.location.kind not in ("tcp", "unix"):
+        return config
+    return config.replace(ceilings=None, on_regress="off")
 
 
 def _tell(out: Output, found: Iterable[Finding]) -> int:
@@ -80,9 +86,12 @@ def _summary(counts: dict[str, int]) -> str:
 def _examine(seqs: SeqCache, config: Config) -> Iterator[Finding]:
     kind = config.location.kind
     yield Finding("reach", OK, f"{server_name(seqs)} answers")
-    if kind == "memory":
+    if kind == "memory" and config.ceilings is None:
         text = "in this process: the numbers end with it"
         yield Finding("persistence", NOTE, text, "for tests; a server for the rest")
+        return
+    if kind in ("memory", "sqlite"):
+        yield Finding("persistence", OK, "the database vouches for the numbers")
         return
     if kind == "other":
         text = f"{config.location.scheme}:// is a third party's: no more can be told"

@@ -39,6 +39,11 @@ def test_health_of_memory(memory_face):
     assert health.version == seqcache.__version__
 
 
+def test_health_of_an_embedded_store(embedded_face):
+    health = embedded_face.open().health()
+    assert (health.software, health.persistence) == ("sqlite", "ceilings")
+
+
 def test_health_follows_the_settings(live_face, make_server):
     one = make_server("--appendonly", "yes", "--maxmemory", "100mb")
     one.admin("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
@@ -233,6 +238,13 @@ def test_doctor_compares_ceilings_with_the_server(run, server, tmp_path):
     broken = {"SEQCACHE_CEILINGS": f"sqlite:///{tmp_path}/no/such/folder.db"}
     code, out, _ = run("doctor", "--json", **broken)
     assert (code, ("ceilings", "mend") in diagnosed(out.splitlines())) == (1, True)
+
+
+def test_doctor_of_what_has_no_server(run, tmp_path):
+    code, out, _ = run("doctor", "--url", "memory://")
+    assert (code, "the numbers end with it" in out) == (0, True)
+    code, out, _ = run("doctor", "--url", f"sqlite:///{tmp_path}/x.db")
+    assert (code, "the database vouches for the numbers" in out) == (0, True)
 
 
 def test_doctor_is_coloured_on_a_terminal(terminal, server):

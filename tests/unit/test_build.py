@@ -22,7 +22,8 @@ FOLDERS = ["csrc", "seqcache", "tools", "third_party"]
 NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 PIN = tomllib.loads((ROOT / "third_party" / "hiredis.pin").read_text())
 
-pytestmark = pytest.mark.build
+# A build takes 20 s; on a machine that does other things as well, a few times that.
+pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
 
 
 def copy_sources(folder: Path) -> Path:

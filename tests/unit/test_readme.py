@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from said import blocks, checked
 
 import seqcache
 from seqcache.cli import main, parser
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+BLOCKS = blocks(ROOT / "README.md")
 # Run elsewhere: durable mode in tests/live/durable, the test in tests/plugin.
 ELSEWHERE = re.compile("ceilings=|def test_")
 PYTHON = [b for name, b in BLOCKS if name == "python" and not ELSEWHERE.search(b)]
@@ -35,20 +36,6 @@ def rows(text):
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
     return [row for row in cells if row[0].startswith("`")]
-
-
-# `EXPRESSION  # VALUE: remark`, where the value is a number, a list or a range.
-SAID = re.compile(r"^( *)((?:await )?\S.*?) +# ((?:range|[\[\d]).*)$", re.M)
-
-
-def checked(code):
-    """Code that compares what its comments say with what it returns."""
-
-    def compare(found):
-        indent, expression, comment = found.groups()
-        return f"{indent}compare({expression}, {comment.partition(': ')[0]})"
-
-    return SAID.sub(compare, code)
 
 
 @pytest.mark.parametrize(

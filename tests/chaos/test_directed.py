@@ -299,6 +299,24 @@ def test_r6_caller_without_a_valid_lease_is_stopped(stage, monkeypatch):
     assert got < number
 
 
+def test_r6_claimant_waits_for_the_whole_lease(stage, monkeypatch):
+    def run() -> tuple[int, Any]:
+        old = stage.client(fence_time=3.0)
+        new = stage.client(stage.b, fence_time=3.0, timeout=9.0)
+        old.increase_seq("k")
+        stage.copy()
+        return new.increase_seq("k"), attempt(old)
+
+    number, got = run()
+    assert isinstance(got, CeilingError) or got > number
+    monkeypatch.setattr("seqcache.durable.epoch.DRIFT", 0.0)
+    stage = Stage(stage.a, stage.b, stage.path)
+    number, got = run()
+    for client in stage.made:
+        client.close()
+    assert got < number
+
+
 def test_r10_late_reply_belongs_to_nobody(stage, monkeypatch):
     def run() -> list[int]:
         stage.a.admin("FLUSHALL")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -270,6 +271,29 @@ def test_r4_token_is_compared_when_the_call_executes(sides):
     with_rule, broken = run(), run("R4")
     assert len(with_rule) == len(set(with_rule)) == 3
     assert len(broken) > len(set(broken))
+
+
+def test_r5_stranded_primary_stops_at_the_end_of_its_block(sides, monkeypatch):
+    def run() -> tuple[list[int], str]:
+        """What A went on with, and whether it may have another block."""
+        a, b = sides()
+        a.store.lease_ms = 0  # fence="connection": nobody waits for A
+        e = a.begin("1")
+        first = a.take(e, G1)
+        b.restore(a.data())
+        other = b.take(b.begin("2"), G2)
+        out = [first, other, *a.count(e, 8)]
+        assert len(out) == len(set(out)) == 5  # the block had four
+        return out, a.store.owners([b"k"], e, T)[0].verdict
+
+    assert run()[1] == "fenced"
+    real = CeilingStore._owner
+
+    def any_order(self: Any, tx: Any, row: Any, token: str) -> Owner:
+        return real(self, tx, row and SimpleNamespace(epoch=0, gid=row.gid), token)
+
+    monkeypatch.setattr(CeilingStore, "_owner", any_order)
+    assert run()[1] == "free"  # it would go on for ever, beside the other one
 
 
 @pytest.mark.parametrize("without", ["R7 missing", "R7 last", "R7"])

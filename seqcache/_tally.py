@@ -130,6 +130,11 @@ class Tally:
             self.raised -= len(lost)
             self._spoil(lost)
 
+    def take_bad(self) -> list[BadLine]:
+        """Return the bad lines that were told since the last time."""
+        told, self._told = self._told, []
+        return told
+
     def report(self) -> ImportReport:
         """Return the counts so far."""
         told = tuple(sorted(self._told))

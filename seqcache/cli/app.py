@@ -64,6 +64,7 @@ _VERBS = {
     "ls": ("verbs", "ls"),
     "export": ("transfer", "dump"),
     "import": ("transfer", "load"),
+    "migrate": ("migrate", "migrate"),
     "ping": ("verbs", "ping"),
     "doctor": ("doctor", "doctor"),
     "ceilings": ("ceilings", "ceilings"),

@@ -67,6 +67,17 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
+def form(text: str) -> str | bytes:
+    """Read where counters come from: the old prefix, or ``sandcat-hash``."""
+    kind, mark, prefix = text.partition(":")
+    if text == "sandcat-hash":
+        return text
+    if kind != "prefix" or not mark:
+        raise argparse.ArgumentTypeError("is sandcat-hash, or prefix:OLD")
+    # As bytes it is not taken for the word above.
+    return os.fsencode(prefix)
+
+
 def duration(text: str) -> float:
     """Read a number of seconds above zero, an hour at most."""
     try:
@@ -223,9 +234,20 @@ def _files(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
         "import", "raise ids to the numbers in FILE, never back; may be repeated"
     )
     load.add_argument("file", metavar="FILE", help=what + "input")
-    load.add_argument(
-        "--dry-run", action="store_true", help="only tell what would be raised"
+    move = verb("migrate", "make sequences of counters of another form or prefix")
+    move.add_argument(
+        "--from",
+        dest="source",
+        metavar="FORM",
+        type=form,
+        required=True,
+        help="sandcat-hash: hashes with cur_seq and max_seq, which become max_seq; "
+        "prefix:OLD: counters under another prefix, which stay",
     )
+    for made in (load, move):
+        made.add_argument(
+            "--dry-run", action="store_true", help="only tell what would be raised"
+        )
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

@@ -161,7 +161,7 @@ def not_a_sequence(name: str, text: str) -> NotASequence:
     return NotASequence(
         f"{name}: {text}",
         executed=False,
-        hint="the key holds something else: another prefix?",
+        hint="the key holds something else: another prefix, or `seqcache migrate`",
         code="WRONGTYPE",
     )
 

@@ -183,6 +183,17 @@ def test_file_that_is_not_there_is_1(run, tmp_path):
     assert run("export", str(tmp_path / "x" / "y"))[0] == 1
 
 
+def test_migrate_brings_counters_of_another_prefix_over(run):
+    run("incr", "alice", "bob", "--by", "7", "--prefix", "old:")
+    code, out, _ = run("migrate", "--from", "prefix:old:")
+    assert (code, out) == (0, "2 read: 2 raised, 0 already ahead, 0 bad\n")
+    (told,) = lines(run("migrate", "--from", "prefix:old:", "--json")[1])
+    assert told.pop("seconds") >= 0
+    counts = {"read": 2, "raised": 0, "ahead": 2, "bad": 0}
+    assert told == {**counts, "bad_ids": [], "dry_run": False}
+    assert run("get", "alice")[1] == "7\n"
+
+
 def test_options_may_stand_before_the_verb(url, capsys):
     assert main(["--json", "--url", url, "get", "x"]) == 0
     assert lines(capsys.readouterr().out) == [{"user_id": "x", "seq": 0}]
@@ -221,6 +232,11 @@ def test_control_characters_of_an_id_do_not_reach_the_terminal(run):
         ["get", "x", "--url", "nonsense"],
         ["get", "x", "--url", "rediss://localhost"],
         ["get", "x", "--ur", "memory://"],
+        ["migrate"],
+        ["migrate", "--from", "nonsense"],
+        ["migrate", "--from", "prefix"],
+        ["migrate", "--from", "prefix:seq:", "--url", "memory://"],
+        ["migrate", "--from", "sandcat-hash", "--url", "memory://"],
         ["export"],
         ["import"],
         ["bench", "--seconds", "0"],

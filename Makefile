@@ -23,6 +23,8 @@ check: $(VENV)/built $(VENV)/group-check ## ruff, mypy, stubtest, house style
 	@PATH="$(abspath $(BIN)):$$PATH" sh tools/check.sh
 types: $(VENV)/built $(VENV)/group-types ## what users' type checkers say: mypy, pyright, stubtest
 	@SEQCACHE_TYPES=1 $(BIN)/pytest tests/typing $(ARGS)
+ecosystem: $(VENV)/built $(VENV)/group-test ## services, projects and a notebook with the built wheel
+	@$(SERVER) SEQCACHE_ECOSYSTEM=1 $(BIN)/pytest tests/ecosystem $(ARGS)
 asan: $(VENV)/built $(VENV)/group-test ## the suite with the extension under ASan and UBSan
 	@$(SERVER) sh tools/asan.sh $(BIN)/python $(ARGS)
 tsan: $(VENV)/built ## the threaded C programs under TSan
@@ -35,7 +37,7 @@ chaos: $(VENV)/built $(VENV)/group-test ## faults against real servers for CHAOS
 	@$(SERVER) $(BIN)/python -m tests.chaos $(ARGS)
 fmt: $(VENV)/group-format ## format C and Python
 	@$(BIN)/clang-format -i csrc/*/*.[ch] && $(BIN)/ruff format
-.PHONY: help demo test build ctest check types asan tsan docs bench chaos fmt
+.PHONY: help demo test build ctest check types ecosystem asan tsan docs bench chaos fmt
 
 $(VENV)/ready:
 	@test -n "$(PYTHON)" || { echo "seqcache needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }

@@ -6,6 +6,8 @@
 1
 >>> cache.get_seq("alice")
 1
+
+(PYTEST_DONT_REWRITE: the package has a pytest plugin, and nothing to rewrite for it.)
 """
 
 from ._cache import SeqCache, cache

@@ -64,17 +64,6 @@ def test_unused_plugin_imports_neither_seqcache_nor_asyncio(project):
     project.passes(1, "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:xdist")
 
 
-def test_pytest_in_a_process_that_has_seqcache_warns_of_nothing(project):
-    project.write("test_it.py", "def test_it(): pass")
-    code = "import sys, seqcache, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    words = project.command()
-    words[1:3] = ["-c", code]
-    done = subprocess.run(
-        words, cwd=project.folder, env=project.environment(), capture_output=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_no_server_is_left_when_a_run_is_ended(live_project, name):
     live_project.write("test_it.py", ENDLESS)

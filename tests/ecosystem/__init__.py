@@ -1,0 +1,1 @@
+"""Projects of users, each with the built wheel: `make ecosystem`."""

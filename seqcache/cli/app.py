@@ -68,6 +68,8 @@ _VERBS = {
     "ping": ("verbs", "ping"),
     "doctor": ("doctor", "doctor"),
     "ceilings": ("ceilings", "ceilings"),
+    "config": ("verbs", "config"),
+    "completion": ("completion", "completion"),
     "bench": ("bench", "bench"),
 }
 

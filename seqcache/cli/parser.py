@@ -144,6 +144,12 @@ def build() -> argparse.ArgumentParser:
     verb("ping", "make one round trip and tell how long it took")
     verb("doctor", "look at the server and tell what to mend, and how")
     _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
+    config = verb("config", "print what is configured, secrets masked")
+    config.add_argument(
+        "--explain", action="store_true", help="and where each value came from"
+    )
+    shell = verb("completion", "print what completes this command line in a shell")
+    shell.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
     _bench(verb("bench", "measure seqcache and the installed peers on one server"))
     return parser
 

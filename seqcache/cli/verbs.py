@@ -1,4 +1,4 @@
-"""The verbs that make one call: get, incr, reserve, raise, ls, ping.
+"""The verbs that make one call, or none: get, incr, reserve, raise, ls, ping, config.
 
 Each takes the parsed arguments and the output and returns an exit code; errors of
 seqcache are raised and become messages in `app`.
@@ -120,6 +120,20 @@ def ping(args: Namespace, out: Output) -> int:
         out.record(server=server, seconds=seconds)
     else:
         out.line(f"{server} answered in {seconds * 1000:.3f} ms")
+    return 0
+
+
+def config(args: Namespace, out: Output) -> int:
+    """Print the configuration; asks no server."""
+    rows = config_of(args).explain()
+    if out.json_lines:
+        for row in rows:
+            out.record(name=row.name, value=row.value, source=row.source)
+    elif args.explain:
+        out.line(str(rows))
+    else:
+        for row in rows:
+            out.line(f"{row.name} = {row.value}")
     return 0
 
 

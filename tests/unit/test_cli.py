@@ -194,6 +194,23 @@ def test_migrate_brings_counters_of_another_prefix_over(run):
     assert run("get", "alice")[1] == "7\n"
 
 
+def test_config_tells_each_value_and_where_it_came_from(capsys, monkeypatch):
+    monkeypatch.setenv("SEQCACHE_URL", "redis://:secret@h/3?timeout=1")
+    monkeypatch.setenv("SEQCACHE_RETRY", "gap")
+    assert main(["config"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert {"db = 3", "password = '***'", "retry = 'gap'"} <= set(said)
+    assert main(["config", "--explain", "--prefix", "x:"]) == 0
+    text = capsys.readouterr().out
+    rows = [row.split() for row in text.splitlines()]
+    assert ["prefix", "'x:'", "argument"] in rows
+    assert ["retry", "'gap'", "SEQCACHE_RETRY"] in rows
+    assert "secret" not in text
+    assert main(["config", "--json"]) == 0
+    rows = {one["name"]: one for one in lines(capsys.readouterr().out)}
+    assert rows["timeout"] == {"name": "timeout", "value": "1.0", "source": "URL"}
+
+
 def test_options_may_stand_before_the_verb(url, capsys):
     assert main(["--json", "--url", url, "get", "x"]) == 0
     assert lines(capsys.readouterr().out) == [{"user_id": "x", "seq": 0}]
@@ -237,6 +254,8 @@ def test_control_characters_of_an_id_do_not_reach_the_terminal(run):
         ["migrate", "--from", "prefix"],
         ["migrate", "--from", "prefix:seq:", "--url", "memory://"],
         ["migrate", "--from", "sandcat-hash", "--url", "memory://"],
+        ["completion"],
+        ["completion", "tcsh"],
         ["export"],
         ["import"],
         ["bench", "--seconds", "0"],

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncSeqCache", "acache"]
 
+_WRITE = "`cache = await seqcache.acache(...)` or `async with seqcache.acache(...)`"
+
 
 class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
     """A cache of sequences for asyncio; open one with `acache`.
@@ -316,6 +318,20 @@ class Opening:
     async def __aexit__(self, *_: object) -> None:
         if self._cache is not None:
             await self._cache.aclose()
+
+    if not TYPE_CHECKING:  # or every name would be known to type checkers
+
+        def __enter__(self) -> None:
+            raise TypeError(f"acache() needs a coroutine, write {_WRITE}")
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(
+                f"no {name}: acache() was not awaited, write {_WRITE}",
+                name=name,
+                obj=self,
+            )
 
 
 async def _open(

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     Id = str | bytes | None
     Token = str | bytes | None
 
-REPEAT_BLINDLY = "do not repeat it blindly: it may count twice"
+REPEAT_BLINDLY = (
+    "do not repeat it blindly: it may count twice; with token= a repeat is safe"
+)
 REPEAT_TOKEN = "repeat it with the same token"
 _HINTS = {
     "READONLY": "this is a replica: connect to the primary",

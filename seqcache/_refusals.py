@@ -93,7 +93,8 @@ def refusal(
         What it refused; HELLO and AUTH make an `AuthError` of any ``ERR``.
     """
     user, password = credentials
-    shown = _scrub(text, password or user)
+    # What NOAUTH adds is about the command HELLO, which nobody here has written.
+    shown = "NOAUTH" if text.startswith("NOAUTH") else _scrub(text, password or user)
     reason, hint = f"the server refused {command}", ""
     for begin, said, advice in _REFUSALS:
         if text.startswith(begin):

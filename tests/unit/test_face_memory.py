@@ -156,3 +156,12 @@ def test_an_unknown_option_in_the_url_is_refused(memory_face):
 def test_a_suspicious_path_is_refused(memory_face):
     with pytest.raises(seqcache.ConfigError):
         memory_face.open("memory://name/and/path")
+
+
+def test_acache_without_async_is_told_what_to_write():
+    opening = seqcache.acache("memory://")
+    with pytest.raises(TypeError, match="acache.. needs a coroutine"), opening:
+        pass
+    with pytest.raises(AttributeError, match="acache.. was not awaited"):
+        opening.get_seq("alice")
+    assert not hasattr(opening, "get_seq")

@@ -264,13 +264,7 @@ class Faults:
 
     def _rewind(self, numbers: int | None) -> None:
         if isinstance(self._upstream, Store):
-            store = self._upstream
-            held = {key: int(value) for key, value in store.data.items()}
-            store.data = {
-                key: b"%d" % (value - numbers)
-                for key, value in held.items()
-                if numbers is not None and value > numbers
-            }
+            rewind_store(self._upstream, numbers)
             return
         with cache(self._config.replace(prefix="")) as admin:
             if numbers is None:
@@ -310,6 +304,16 @@ class Faults:
             user = at = ""
         address = f"{user}{at}127.0.0.1:{self._relay.port}/{self._config.db}"
         return with_options(f"redis://{address}?{query}")
+
+
+def rewind_store(store: Store, numbers: int | None) -> None:
+    """Lower each sequence of a stand-in; None: forget everything."""
+    for key, value in list(store.data.items()):
+        if numbers is None:
+            store.put(key, None)
+        elif value.isdigit():
+            left = int(value) - numbers
+            store.put(key, b"%d" % left if left > 0 else None)
 
 
 def upstream_of(config: Config) -> Upstream:

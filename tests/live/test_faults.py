@@ -106,6 +106,17 @@ def test_going_back_repeats_numbers_and_is_noticed(faults, cache):
     assert (caught.value.seen, caught.value.got) == (1, 0)
 
 
+def test_token_takes_one_number_through_lost_replies(faults, cache):
+    faults.lose_reply(times=3)
+    assert cache.increase_seq("alice", token="m1", timeout=60) == 1
+    assert cache.increase_seq("alice", token="m1") == 1
+    assert cache.increase_seqs(["alice", "bob"], token="m2") == [2, 1]
+    with pytest.raises(seqcache.TokenConflict):
+        cache.increase_seq("alice", 5, token="m1")
+    faults.go_back(1)
+    assert cache.get_seqs(["bob", "carol"]) == [0, 0]
+
+
 def test_nth_key_and_command_choose_the_call(faults, cache):
     faults.lose_reply(3, key="seq:alice", command="incr")
     cache.increase_seqs(["alice", "bob", "bob", "alice"])

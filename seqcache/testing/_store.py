@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Any, Protocol
 
 from .._glob import compile_glob
@@ -129,35 +130,9 @@ class Store:
     def do_eval(
         self, session: Session, script: bytes, count: bytes, *words: bytes
     ) -> Any:
-        """EVAL: the scripts of seqcache, told apart by their number of keys."""
-        self.scripts.add(b"loaded")
-        if count == b"1":
-            return self._raise_to(*words)
-        if count == b"2":
-            return self._increase_once(session, *words)
-        return Error("ERR no Lua here: this stand-in knows seqcache's own scripts")
-
-    def _raise_to(self, key: bytes, to: bytes) -> Any:
-        try:
-            value = int(self.data.get(key, b"0"))
-        except ValueError:
-            return NOT_INTEGER
-        if int(to) > value:
-            self.put(key, to)
-        return b"%d" % max(value, int(to))  # as text: Lua's numbers are not exact
-
-    def _increase_once(
-        self, session: Session, key: bytes, record: bytes, by: bytes, ttl: bytes
-    ) -> Any:
-        last, _, count = self.data.get(record, b"").partition(b"/")
-        if count:
-            said = Error(f"TOKENCONFLICT {count.decode()}")
-            return last if count == by else said
-        value = self.do_incrby(session, key, by)
-        if isinstance(value, Error):
-            return value
-        self.put(record, b"%d/%s" % (value, by))
-        return b"%d" % value
+        """EVAL: of two keys an increase with a token, of one a raise."""
+        self.scripts.add(sha1(script, usedforsecurity=False).hexdigest().encode())
+        return self._script(session, count, words)
 
     def do_evalsha(
         self, session: Session, digest: bytes, count: bytes, *words: bytes
@@ -170,7 +145,9 @@ class Store:
     def _script(self, session: Session, count: bytes, words: tuple[bytes, ...]) -> Any:
         if count == b"2":
             return self._increase_once(session, *words)
-        return self._raise(words[0], int(words[1]))
+        if count == b"1":
+            return self._raise(words[0], int(words[1]))
+        return Error("ERR no Lua here: this stand-in knows seqcache's own scripts")
 
     def _raise(self, key: bytes, to: int) -> Any:
         try:

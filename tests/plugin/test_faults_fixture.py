@@ -82,3 +82,28 @@ def test_readme_lists_the_fixtures():
     ]
     assert sorted(listed) == sorted(known)
     assert len(known) == 6
+
+
+def test_durable_mode_begins_anew_in_each_test(live_project):
+    live_project.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_numbers_rise_whatever_is_lost(
+            seq_cache_factory, seqcache_faults, tmp_path, n
+        ):
+            ceilings = f"sqlite:///{tmp_path}/ceilings.db"
+            cache = seq_cache_factory(ceilings=ceilings, timeout=20.0)
+            numbers = [cache.increase_seq("alice") for _ in range(3)]
+            lost = seqcache_faults.lose_reply(command="FCALL")
+            numbers.append(cache.increase_seq("alice", token="message-1"))
+            assert lost.fired
+            seqcache_faults.go_back()
+            numbers.append(cache.increase_seq("alice"))
+            assert numbers[:4] == [1, 2, 3, 4]
+            assert numbers[4] > 4
+        """,
+    )
+    live_project.passes(2)

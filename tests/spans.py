@@ -28,6 +28,7 @@ class Kept:
         self.meters = MeterProvider([self.reader])
         self.tracer = self.tracers.get_tracer("test")
         self.instrumentor = SeqCacheInstrumentor()
+        self.off()
 
     def on(self, **options: Any) -> None:
         """Turn it on, with these providers."""

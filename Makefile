@@ -35,9 +35,11 @@ bench: $(VENV)/built $(VENV)/group-bench ## the speed table against other client
 	@$(SERVER) $(BIN)/python -m bench $(ARGS)
 chaos: $(VENV)/built $(VENV)/group-test ## faults against real servers for CHAOS_MINUTES (ARGS="--both 3 eviction")
 	@$(SERVER) $(BIN)/python -m tests.chaos $(ARGS)
+wheels: $(VENV)/group-wheels ## a release in dist: built twice, checked, tried
+	@$(BIN)/python tools/wheels.py $(ARGS)
 fmt: $(VENV)/group-format ## format C and Python
 	@$(BIN)/clang-format -i csrc/*/*.[ch] && $(BIN)/ruff format
-.PHONY: help demo test build ctest check types ecosystem asan tsan docs bench chaos fmt
+.PHONY: help demo test build ctest check types ecosystem asan tsan docs bench chaos wheels fmt
 
 $(VENV)/ready:
 	@test -n "$(PYTHON)" || { echo "seqcache needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }

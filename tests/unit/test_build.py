@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
 def copy_sources(folder: Path) -> Path:
     """Copy the sources, and the download that this checkout has, below a folder."""
     copy = folder / "checkout"
-    copy.mkdir()
+    copy.mkdir(parents=True)
     for name in PARTS:
         shutil.copy(ROOT / name, copy)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
@@ -220,6 +220,35 @@ def test_source_release_carries_hiredis_and_its_licence(release: Path) -> None:
     assert carried | ours <= names
     assert {"LICENSE", "third_party/hiredis.pin", "tools/hiredis_source.py"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc", ".o"))]
+
+
+def built_elsewhere(folder: Path, action: str) -> Path:
+    """Build from a copy of another time and with other rights; return the result."""
+    copy = copy_sources(folder)
+    for path in copy.rglob("*.py"):
+        os.utime(path, (1, 1 + len(folder.name)))
+        path.chmod(0o644 if len(folder.name) % 2 else 0o664)
+    backend = f"from setuptools import build_meta as b; b.{action}('dist')"
+    ran = python("-c", backend, cwd=copy, SOURCE_DATE_EPOCH="1700000000")
+    assert ran.returncode == 0, ran.stdout
+    (made,) = (copy / "dist").iterdir()
+    return made
+
+
+def test_two_source_releases_are_the_same_byte_for_byte(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "longer"]
+    one, other = (built_elsewhere(folder, "build_sdist") for folder in folders)
+    assert one.read_bytes() == other.read_bytes()
+    with tarfile.open(one) as tar:
+        owners = {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in tar.getmembers()}
+        assert {m.mode for m in tar.getmembers()} <= {0o755, 0o644}
+    assert owners == {(0, 0, "", "", 1_700_000_000)}
+
+
+def test_two_wheels_are_the_same_byte_for_byte(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b-b"]
+    one, other = (built_elsewhere(folder, "build_wheel") for folder in folders)
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_source_release_installs_without_a_network(

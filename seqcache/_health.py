@@ -98,13 +98,12 @@ def examine(face: Face, where: str) -> Steps[Health]:
         hello = pairs((yield from _ask("HELLO")))
         software, version = hello.get("server", ""), hello.get("version", "")
         info = {"role": hello.get("role", ""), "redis_mode": hello.get("mode", "")}
-    role = {"master": "primary", "slave": "replica"}.get(info.get("role", ""), "")
     return Health(
         server=where,
         software=software,
         version=version,
         mode=info.get("redis_mode") or info.get("server_mode", ""),
-        role=role or info.get("role", ""),
+        role=role_of(info),
         persistence=persistence_of(info, appends, saves),
         eviction=info.get("maxmemory_policy", ""),
         memory=number(info, "used_memory"),
@@ -191,6 +190,12 @@ def software_of(info: Mapping[str, str]) -> tuple[str, str]:
             return name, version
     version = info.get("redis_version", "")
     return (info.get("server_name", "redis"), version) if version else ("", "")
+
+
+def role_of(info: Mapping[str, str]) -> str:
+    """Return the role in our words, empty if it is not told."""
+    role = info.get("role", "")
+    return {"master": "primary", "slave": "replica"}.get(role, role)
 
 
 def persistence_of(

@@ -67,6 +67,7 @@ _VERBS = {
     "migrate": ("migrate", "migrate"),
     "ping": ("verbs", "ping"),
     "doctor": ("doctor", "doctor"),
+    "top": ("top", "top"),
     "ceilings": ("ceilings", "ceilings"),
     "config": ("verbs", "config"),
     "completion": ("completion", "completion"),

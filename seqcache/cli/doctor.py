@@ -15,7 +15,7 @@ from ..errors import ConfigError, SeqCacheError
 from . import findings, rights
 from .findings import MEND, NOTE, OK, Finding
 from .output import Output, exit_code, message_of, printable, printable_text
-from .verbs import config_of, server_name
+from .verbs import config_of, passive, server_name
 
 _STYLE = {OK: ("green",), NOTE: ("cyan",), MEND: ("red", "bold")}
 _COLUMNS = 88
@@ -27,7 +27,7 @@ def doctor(args: Namespace, out: Output) -> int:
     """Print every finding; 1 if there is something to mend."""
     config = config_of(args)
     try:
-        seqs = cache(_passive(config))
+        seqs = cache(passive(config))
     except ConfigError:
         raise
     except SeqCacheError as error:
@@ -37,13 +37,6 @@ def doctor(args: Namespace, out: Output) -> int:
         return exit_code(error)
     with seqs:
         return _tell(out, _examine(seqs, config))
-
-
-def _passive(config: Config) -> Config:
-    """Open a server as it is, without a claim to count: no epoch is begun."""
-    if config.location.kind not in ("tcp", "unix"):
-        return config
-    return config.replace(ceilings=None, on_regress="off")
 
 
 def _tell(out: Output, found: Iterable[Finding]) -> int:

@@ -143,6 +143,7 @@ def build() -> argparse.ArgumentParser:
     _files(verb)
     verb("ping", "make one round trip and tell how long it took")
     verb("doctor", "look at the server and tell what to mend, and how")
+    _top(verb("top", "show which ids and commands move on a server, as they move"))
     _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
     config = verb("config", "print what is configured, secrets masked")
     config.add_argument(
@@ -254,6 +255,22 @@ def _files(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
         made.add_argument(
             "--dry-run", action="store_true", help="only tell what would be raised"
         )
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--interval",
+        type=duration,
+        default=1.0,
+        metavar="S",
+        help="seconds between two looks (1)",
+    )
+    parser.add_argument(
+        "--top", type=whole(1, 1000), default=20, metavar="N", help="ids to show (20)"
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="one look after an interval, then end"
+    )
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,13 @@ def config_of(args: Namespace) -> Config:
     return Config.coerce(args.url, **words)
 
 
+def passive(config: Config) -> Config:
+    """Return a config that opens a server as it is: no epoch of durable mode begins."""
+    if config.location.kind not in ("tcp", "unix"):
+        return config
+    return config.replace(ceilings=None, on_regress="off")
+
+
 def open_cache(args: Namespace) -> SeqCache:
     """Open the cache that ``--url`` and ``--prefix`` name, or the environment."""
     return cache(config_of(args))

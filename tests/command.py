@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -51,6 +52,7 @@ class Terminal:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
         self.process = subprocess.Popen([*SEQCACHE, *words], env=environ, **streams)
         self.text = ""
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def read_until(self, wanted, seconds=30.0):
         """Read until the text appeared, or the process ended."""
@@ -59,7 +61,7 @@ class Terminal:
         while wanted not in self.text:
             assert time.monotonic() < end, self.text
             with contextlib.suppress(BlockingIOError):
-                self.text += os.read(self.master, 65536).decode()
+                self.text += self.decode(os.read(self.master, 65536))
                 continue
             if self.process.poll() is not None:
                 return

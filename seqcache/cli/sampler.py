@@ -166,15 +166,11 @@ class Sampler:
     def _read_counters(self) -> int:
         """Read a slice of the keyspace and what moved lately; return how many ids."""
         self._back = []
-        hot, self._hot = self._hot, {}
+        ids = list(dict.fromkeys([*self._hot, *self._slice()]))
+        self._hot = {}
         seen = 0
-        for user_id, seq in self._slice():
-            self._note(user_id, seq)
-            hot.pop(user_id, None)
-            seen += 1
-        rest = list(hot)
-        for first in range(0, len(rest), 1000):
-            part = rest[first : first + 1000]
+        for first in range(0, len(ids), 1000):
+            part = ids[first : first + 1000]
             for user_id, result in zip(part, self._get(part), strict=True):
                 if isinstance(result, int):
                     self._note(user_id, result)
@@ -184,13 +180,12 @@ class Sampler:
             self._hot = dict(most)
         return seen
 
-    def _slice(self) -> Iterator[tuple[str | bytes, int]]:
-        found = 0
-        for pair in islice(self._scan, SLICE):
-            found += 1
-            yield pair
-        if found < SLICE:  # the end: the next look begins again
+    def _slice(self) -> list[str | bytes]:
+        """Return the ids whose turn it is; the numbers of a scan may be of before."""
+        ids = [user_id for user_id, _ in islice(self._scan, SLICE)]
+        if len(ids) < SLICE:  # the end: the next look begins again
             self._scan = self._seqs.scan()
+        return ids
 
     def _get(self, ids: list[str | bytes]) -> list[int | BaseException]:
         try:

@@ -248,8 +248,8 @@ const char operation_get_seqs_doc[] =
     "timeout : float or None\n    Seconds for the whole call, instead of the "
     "cache's.\n\n"
     "Returns\n-------\nlist of int\n    In the order of the ids.\n\n"
-    "Raises\n------\nBulkError\n    When only some ids failed; else the errors "
-    "of `get_seq`.";
+    "Raises\n------\nBulkError\n    When only some ids failed; else the "
+    "errors of `get_seq`.";
 
 const char operation_increase_seqs_doc[] =
     "increase_seqs($self, /, user_ids, by=1, *, token=None, timeout=...)\n"
@@ -265,8 +265,8 @@ const char operation_increase_seqs_doc[] =
     "cache's.\n\n"
     "Returns\n-------\nlist of int\n    The new values in the order of the "
     "ids.\n\n"
-    "Raises\n------\nBulkError\n    With each id's own outcome, or the errors of "
-    "`increase_seq`.";
+    "Raises\n------\nBulkError\n    With each id's own outcome, or the errors "
+    "of `increase_seq`.";
 
 const char operation_delete_doc[] =
     "_delete_key($self, /, user_id, *, timeout=...)\n--\n\n"

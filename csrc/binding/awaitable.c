@@ -66,6 +66,24 @@ awaitable_detach(struct awaitable_state *state, PyObject *awaitable)
     Py_CLEAR(self->link);
 }
 
+void
+awaitable_rebind(struct awaitable_state *state,
+                 PyObject *awaitable,
+                 PyObject *link,
+                 void *call,
+                 awaitable_abandon_fn abandon)
+{
+    AwaitableObject *self = (AwaitableObject *)awaitable;
+
+    if (!awaitable_is_ours(awaitable)) {
+        awaitable_plain_rebind(state, awaitable, link, call, abandon);
+        return;
+    }
+    self->abandon = abandon;
+    self->call = call;
+    Py_XSETREF(self->link, Py_XNewRef(link));
+}
+
 PyObject *
 awaitable_new_done_int(struct awaitable_state *state,
                        PyObject *loop,

@@ -109,6 +109,14 @@ int awaitable_fail_steal(struct awaitable_state *state,
    closed): a later cancel() abandons nothing, the link is let go. */
 void awaitable_detach(struct awaitable_state *state, PyObject *awaitable);
 
+/* Another call stands behind the pending awaitable: from now on a cancel is
+   told to `abandon` with this `link`, which is kept until it is done. */
+void awaitable_rebind(struct awaitable_state *state,
+                      PyObject *awaitable,
+                      PyObject *link,
+                      void *call,
+                      awaitable_abandon_fn abandon);
+
 /* 1 if loop.get_debug(), 0 if not, -1 with an exception set. */
 int awaitable_loop_is_debug(PyObject *loop);
 

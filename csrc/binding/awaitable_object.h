@@ -82,6 +82,11 @@ PyObject *awaitable_plain_new(struct awaitable_state *state,
                               void *call,
                               awaitable_abandon_fn abandon);
 PyObject *awaitable_plain_done(PyObject *loop, PyObject *value, bool failed);
+void awaitable_plain_rebind(struct awaitable_state *state,
+                            PyObject *future,
+                            PyObject *link,
+                            void *call,
+                            awaitable_abandon_fn abandon);
 void awaitable_plain_detach(struct awaitable_state *state, PyObject *future);
 bool awaitable_plain_is_done(PyObject *future);
 int awaitable_plain_finish(struct awaitable_state *state,

@@ -228,7 +228,6 @@ awaitable_plain_is_done(PyObject *future)
 }
 
 /* Answers come in the order of the calls: the oldest is the one, mostly. */
-/* Answers come in the order of the calls: the oldest is the one, mostly. */
 static struct awaitable_hook *
 find_hook(struct awaitable_state *state, PyObject *future)
 {
@@ -247,6 +246,22 @@ disarm_hook_of(struct awaitable_state *state, PyObject *future)
 
     if (hook) {
         disarm_hook(hook);
+    }
+}
+
+void
+awaitable_plain_rebind(struct awaitable_state *state,
+                       PyObject *future,
+                       PyObject *link,
+                       void *call,
+                       awaitable_abandon_fn abandon)
+{
+    struct awaitable_hook *hook = find_hook(state, future);
+
+    if (hook) {
+        hook->abandon = abandon;
+        hook->call = call;
+        Py_XSETREF(hook->link, Py_XNewRef(link));
     }
 }
 

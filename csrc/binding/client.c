@@ -7,6 +7,7 @@
 
 #include "binding/cells.h"
 #include "binding/errors.h"
+#include "binding/fast.h"
 #include "core/park.h"
 
 #ifdef __linux__
@@ -191,10 +192,18 @@ finish_call_steal(ClientObject *client,
         seqc_call_unref(call);
         return NULL;
     }
-    result = call->count && errors_is_plain_int(call, &value)
-                 ? PyLong_FromLongLong(value)
-                 : errors_result(engine, call);
+    if (call->count && errors_is_plain_int(call, &value)) {
+        result = PyLong_FromLongLong(value);
+    } else if (call->is_slow || (call->durable && call->abandoned)) {
+        result = slow_result(engine, call);
+    } else {
+        result = errors_result(engine, call);
+    }
     seqc_call_unref(call);
+    if (result && engine->durable &&
+        fast_attend((FastPathObject *)engine->durable)) {
+        Py_CLEAR(result);
+    }
     return result;
 }
 

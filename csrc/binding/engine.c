@@ -7,6 +7,7 @@
 
 #include "binding/cells.h"
 #include "binding/errors.h"
+#include "binding/fast.h"
 #include "binding/loop.h"
 #include "binding/once.h"
 #include "core/alloc.h"
@@ -177,6 +178,7 @@ engine_traverse(EngineObject *engine, visitproc visit, void *arg)
     Py_VISIT(engine->last_error);
     Py_VISIT(engine->loops);
     Py_VISIT(engine->keeper);
+    Py_VISIT(engine->durable);
     return 0;
 }
 
@@ -189,6 +191,7 @@ engine_clear(EngineObject *engine)
     Py_CLEAR(engine->last_error);
     Py_CLEAR(engine->loops);
     Py_CLEAR(engine->keeper);
+    Py_CLEAR(engine->durable);
     return 0;
 }
 
@@ -264,6 +267,9 @@ engine_prepare_call(EngineObject *engine,
     call->start_ns = now_ns;
     call->deadline_ns =
         timeout_ns == SEQC_TIME_NEVER ? SEQC_TIME_NEVER : now_ns + timeout_ns;
+    if (engine->is_durable) {
+        fast_prepare(engine, call);
+    }
 }
 
 struct stored_request {
@@ -417,6 +423,10 @@ static PyMethodDef engine_methods[] = {
      (PyCFunction)engine_take_links,
      METH_NOARGS,
      engine_take_links_doc},
+    {"make_durable",
+     (PyCFunction)engine_make_durable,
+     METH_O,
+     engine_make_durable_doc},
     {"let_go", (PyCFunction)engine_let_go, METH_NOARGS, engine_let_go_doc},
     {0},
 };

@@ -21,6 +21,8 @@ typedef struct EngineObject {
     PyObject *on_regress;         /* (method, user id, seen, got), or NULL */
     PyObject *last_error;         /* why the last connect failed, or NULL */
     PyObject *loops;              /* dict: event loop -> its link */
+    PyObject *durable; /* the FastPath of the groups, or what returns that of
+                          a loop; NULL: not durable, or collected */
     seqc_store *store;            /* memory://, else NULL */
     seqc_cells *cells;            /* the same with ceilings, else NULL */
     PyObject *keeper;             /* of the cells, see cells.h */
@@ -32,6 +34,8 @@ typedef struct EngineObject {
     int64_t timeout_ns;      /* default of a call */
     uint32_t token_ttl_s;    /* how long a token is remembered */
     bool gap;                /* retry="gap": counting calls are repeated too */
+    size_t slow_count;       /* durable calls that are in Python */
+    bool is_durable;
     bool closed;
     bool fork_locked;          /* its groups are, by the thread that forks */
     struct EngineObject *next; /* all engines, for fork */

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "binding/fast.h"
 #include "binding/loop.h"
 
 /* Other hooks of os.register_at_fork run while the groups are locked, and may
@@ -94,6 +95,9 @@ after_fork(EngineObject *engine)
         seqc_group_after_fork_child(engine->groups[i]);
     }
     engine->fork_locked = false;
+    if (engine->group_count && engine->durable) {
+        fast_after_fork(engine->durable);
+    }
     if (engine->store) {
         seqc_store_after_fork(engine->store);
     }

@@ -6,6 +6,7 @@
 #include <structmember.h>
 
 #include "binding/errors.h"
+#include "binding/fast.h"
 #include "binding/loop_connect.h"
 #include "core/alloc.h"
 #include "core/park.h"
@@ -68,8 +69,8 @@ new_awaitable(LoopLinkObject *self, struct seqc_call *call)
     if (loop_arm(self, call->deadline_ns) || schedule_flush(self)) {
         return NULL;
     }
-    awaitable = awaitable_new(
-        state, self->loop, (PyObject *)self, call, abandon_call);
+    awaitable =
+        awaitable_new(state, self->loop, (PyObject *)self, call, abandon_call);
     if (awaitable && self->closed) {
         awaitable_detach(state, awaitable);
         Py_CLEAR(awaitable);
@@ -154,6 +155,12 @@ finish_awaitable(LoopLinkObject *self, struct seqc_call *call, bool direct)
 
     if (errors_is_plain_int(call, &value)) {
         return awaitable_resolve_int(state, owner, value, direct);
+    }
+    if (call->is_slow || (call->durable && call->abandoned)) {
+        int taken = slow_take_over(self->engine, self->fast, call, owner);
+        if (taken) {
+            return taken < 0 ? -1 : 0;
+        }
     }
     result = errors_result(self->engine, call);
     if (result) {
@@ -333,6 +340,9 @@ loop_finish_turn(LoopLinkObject *self, bool from_loop)
     }
     self->in_reader = false;
     if (loop_flush(self)) {
+        loop_set_aside(self);
+    }
+    if (self->fast && fast_attend(self->fast)) {
         loop_set_aside(self);
     }
     self->heard_ns = 0;

@@ -25,6 +25,7 @@ typedef struct LoopLinkObject {
     /* bound methods, owned; made once because a bound method costs 60 ns */
     PyObject *call_soon;
     PyObject *on_flush;
+    struct FastPathObject *fast; /* owned; NULL: not durable */
     struct seqc_link link;
     struct seqc_stats stats;
     struct seqc_timers timers;
@@ -40,7 +41,7 @@ typedef struct LoopLinkObject {
     struct seqc_backoff backoff;
     bool in_reader; /* its end will flush */
     bool flush_scheduled;
-    bool wants_write; /* a writer is registered */
+    bool wants_write;   /* a writer is registered */
     bool is_connecting; /* a connect is under way, or being started */
     bool was_up;
     bool closing; /* to be closed when the last call has ended */

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "binding/fast.h"
 #include "core/alloc.h"
 #include "core/park.h"
 
@@ -293,6 +294,7 @@ loop_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->timer);
     Py_VISIT(self->connect_task);
     Py_VISIT(self->raised);
+    Py_VISIT(self->fast);
     for (struct seqc_call *c = self->ready_head; c; c = c->next_done) {
         Py_VISIT((PyObject *)c->owner);
     }
@@ -316,6 +318,7 @@ loop_clear(PyObject *object)
     Py_CLEAR(self->timer);
     Py_CLEAR(self->connect_task);
     Py_CLEAR(self->raised);
+    Py_CLEAR(self->fast);
     return 0;
 }
 
@@ -367,6 +370,14 @@ new_link(EngineObject *engine, PyObject *loop)
         Py_DECREF(self);
         PyErr_NoMemory();
         return NULL;
+    }
+    if (engine->is_durable) {
+        self->fast = fast_of_loop(engine);
+        if (!self->fast) {
+            Py_DECREF(self);
+            return NULL;
+        }
+        seqc_durable_attach(&self->link, self->fast->belief);
     }
     self->call_soon = PyObject_GetAttrString(loop, "call_soon");
     self->on_flush = PyObject_GetAttrString((PyObject *)self, "_on_flush");
@@ -447,6 +458,9 @@ loop_after_fork(EngineObject *engine)
     while (engine->loops && PyDict_Next(engine->loops, &at, &loop, &object)) {
         LoopLinkObject *self = (LoopLinkObject *)object;
         self->closed = true;
+        if (self->fast) {
+            fast_after_fork((PyObject *)self->fast);
+        }
         if (self->fd >= 0) {
             close(self->fd);
             self->fd = -1;

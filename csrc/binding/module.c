@@ -4,6 +4,7 @@
 #include "binding/args.h"
 #include "binding/cells.h"
 #include "binding/codec.h"
+#include "binding/fast.h"
 #include "binding/loop.h"
 
 static struct PyModuleDef module_def;
@@ -89,6 +90,7 @@ module_exec(PyObject *module)
         store_setup_type(module, state) || codec_setup_types(module, state) ||
         cells_setup_type(module, state) ||
         stalled_setup_type(module, state) ||
+        fast_setup_type(module, state) || slow_setup_type(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||
         client_setup_type(module, state) ||
         aclient_setup_type(module, state)) {
@@ -111,6 +113,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->store_type);
     Py_VISIT(state->cells_type);
     Py_VISIT(state->stalled_type);
+    Py_VISIT(state->fast_path_type);
+    Py_VISIT(state->slow_call_type);
     Py_VISIT(state->errors);
     Py_VISIT(state->get_running_loop);
     return awaitable_state_traverse(&state->awaitable, visit, arg);
@@ -130,6 +134,8 @@ module_clear(PyObject *module)
     Py_CLEAR(state->store_type);
     Py_CLEAR(state->cells_type);
     Py_CLEAR(state->stalled_type);
+    Py_CLEAR(state->fast_path_type);
+    Py_CLEAR(state->slow_call_type);
     Py_CLEAR(state->errors);
     Py_CLEAR(state->get_running_loop);
     awaitable_state_clear(&state->awaitable);

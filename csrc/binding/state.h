@@ -23,6 +23,8 @@ struct module_state {
     PyTypeObject *store_type;
     PyTypeObject *cells_type;
     PyTypeObject *stalled_type;
+    PyTypeObject *fast_path_type;
+    PyTypeObject *slow_call_type;
     struct awaitable_state awaitable;
     struct seqc_call_pool calls;  /* of the asyncio face */
     struct EngineObject *engines; /* all of them, for fork; borrowed */

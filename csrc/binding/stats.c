@@ -140,10 +140,9 @@ fill_stats(PyObject *dict, const struct totals *totals)
         PyDict_SetItemString(dict, "calls", calls) ||
         PyDict_SetItemString(dict, "errors", errors) ||
         PyDict_SetItemString(dict, "latency_buckets", buckets) ||
-        set_seconds(
-            dict,
-            "latency_sum",
-            (int64_t)seqc_stats_read(&stats->latency_sum_ns)) ||
+        set_seconds(dict,
+                    "latency_sum",
+                    (int64_t)seqc_stats_read(&stats->latency_sum_ns)) ||
         set_number(dict, "in_flight", totals->in_flight) ||
         set_number(dict, "links", totals->links) ||
         set_number(dict, "reconnects", seqc_stats_read(&stats->reconnects)) ||
@@ -174,6 +173,7 @@ engine_stats(EngineObject *engine, PyObject *Py_UNUSED(ignored))
         return PyErr_NoMemory();
     }
     seqc_stats_merge(&totals->stats, &engine->stats);
+    totals->in_flight = engine->slow_count;
     add_links(engine, totals);
     if (fill_stats(dict, totals)) {
         Py_CLEAR(dict);

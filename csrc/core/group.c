@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "core/alloc.h"
+#include "core/durable.h"
 #include "core/park.h"
 #include "core/wire.h"
 
@@ -28,6 +29,12 @@ seqc_group_new(struct seqc_link_options options, struct seqc_regress *regress)
         return NULL;
     }
     return group;
+}
+
+void
+seqc_group_make_durable(struct seqc_group *group, struct seqc_belief *belief)
+{
+    seqc_durable_attach(&group->wire.link, belief);
 }
 
 void

@@ -31,6 +31,9 @@ enum seqc_turn {
 /* The caller owns it; NULL when out of memory.  `regress` is borrowed. */
 struct seqc_group *seqc_group_new(struct seqc_link_options options,
                                   struct seqc_regress *regress);
+/* Durable calls go by `belief`, see durable.h.  Before the first of them. */
+void seqc_group_make_durable(struct seqc_group *group,
+                             struct seqc_belief *belief);
 /* No call may be under way; NULL is fine. */
 void seqc_group_free(struct seqc_group *group);
 

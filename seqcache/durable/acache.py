@@ -9,16 +9,15 @@ from functools import partial
 
 from .. import _common, _connect, _live, _native
 from .._acache import AsyncSeqCache, Connector
-from .._future import CallFuture
 from ..errors import ClosedError, SeqCacheError, ServerError
 from .calls import (
     Desk,
     DurableOperations,
-    all_numbers,
+    Request,
+    begin,
     check_config,
     check_loaded,
     check_server,
-    items_of,
     later,
     make_durable,
     make_store,
@@ -29,7 +28,6 @@ from .calls import (
 from .drive_async import AsyncDriver
 from .effects import Fcall, Replies, TimeUp
 from .epoch import ProcessState
-from .items import Item, verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from .._common import Stats
     from ..ceilings import CeilingStore
     from ..config import Config
-    from ..foreign.calls import Request
 
     Loop: TypeAlias = asyncio.AbstractEventLoop
 
@@ -101,112 +98,66 @@ class AsyncLink:
 
 
 class LoopWorks:
-    """The machine of one event loop, and the calls that are under way there."""
+    """The machine of one event loop, and the calls on their slow way there."""
 
     def __init__(self, works: Works, loop: Loop) -> None:
         self.loop = loop
         self.desk = works.desk
-        self.durable = make_durable(works.desk.config, works.store, works.process)
+        self.fast = _native.FastPath(self._slow, self._prefetch, self._touch)
+        config = works.desk.config
+        self.durable = make_durable(config, works.store, works.process, self.fast)
         self.link = AsyncLink(works.desk.engine)
         self.driver = AsyncDriver(self.link, works.store, self.durable)
-        self.calls: set[CallFuture] = set()
+        self.calls: set[_native.SlowCall] = set()
 
-    def send(self, request: Request) -> CallFuture:
-        """Start a call; it is under way when this returns."""
-        items = items_of(request)
-        call = CallFuture(loop=self.loop)
-        self.desk.began(request)
-        self.calls.add(call)
-        call.add_done_callback(self.calls.discard)
-        quick, left = self.durable.quick(items), request.left()
-        if quick is None or (left is not None and left <= 0):
-            self._slow(call, request, items)
-            return call
-        token, fcall = quick
-        sent = self.link.send(fcall, left)
-        call.on_cancel = sent.cancel
-        sent.add_done_callback(
-            partial(self._answered, call, request, items, fcall, token)
-        )
-        return call
+    # --- what the engine leaves to Python, called in a callback of the loop
 
-    def _answered(
-        self,
-        call: CallFuture,
-        request: Request,
-        items: list[Item],
-        fcall: Fcall,
-        token: str,
-        sent: asyncio.Future[Any],
-    ) -> None:
-        """The reply is there: it is final, or the slow way begins."""
-        if sent.cancelled():
-            self._end(call, request, None)
-            return
-        error = sent.exception()
-        if call.done():
-            self.desk.ended(request)
-        elif isinstance(error, SeqCacheError):
-            answers = [value_of(fcall, error)] * len(items)
-            self._slow(call, request, items, answers, token)
-        elif error is not None:
-            self.desk.ended(request)
-            call.set_exception(error)
-        else:
-            answers = verdicts(sent.result()[0], len(items))
-            if all_numbers(answers):
-                self._end(call, request, answers)
-            else:
-                self._slow(call, request, items, answers, token)
-
-    def _slow(
-        self,
-        call: CallFuture,
-        request: Request,
-        items: list[Item],
-        answers: list[Any] | None = None,
-        token: str = "",
-    ) -> None:
-        step = self.durable.slow(items, answers, token)
-        task = self.loop.create_task(self.driver.run(step, request.left()))
+    def _slow(self, call: _native.SlowCall, *described: Any) -> None:
+        """Bring a call to its end, in a task."""
+        request = Request(*described)
+        step = request.step(self.durable)
+        task = self.loop.create_task(self.driver.run(step, request.left))
         call.on_cancel = task.cancel
+        self.calls.add(call)
+        task.add_done_callback(partial(self._ended, call, request))
 
-        def ended(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():
-                self._end(call, request, None)
-            elif (error := task.exception()) is not None:
-                self.desk.ended(request)
-                if not call.done():
-                    call.set_exception(error)
-            else:
-                self._end(call, request, task.result())
-
-        task.add_done_callback(ended)
-
-    def _end(
-        self, call: CallFuture, request: Request, results: list[Any] | None
+    def _ended(
+        self, call: _native.SlowCall, request: Request, task: asyncio.Task[Any]
     ) -> None:
-        """Tell the caller, if there still is one; None: it was cancelled."""
-        if results is None or call.done():
-            self.desk.ended(request)
+        """Tell the caller, if there still is one."""
+        self.calls.discard(call)
+        if task.cancelled():
             call.cancel()
-            return
-        outcome = self.desk.outcome(request, results)
-        if isinstance(outcome, BaseException):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)
+        elif (error := task.exception()) is not None:
+            call.fail(error)
+        elif not call.done:
+            outcome = self.desk.outcome(request, task.result())
+            if isinstance(outcome, BaseException):
+                call.fail(outcome)
+            else:
+                call.finish(outcome)
+
+    def _prefetch(self, token: str, key: bytes, verdict: list[Any]) -> None:
+        begin(self.driver.begin, self.durable.prefetch(token, key, verdict))
+
+    def _touch(self) -> None:
+        begin(self.driver.begin, self.durable.touch())
 
     def _end_calls(self) -> None:
         text = f"call at {self.desk.where}: the cache was closed meanwhile"
         for call in list(self.calls):
-            if not call.done():
-                call.set_exception(ClosedError(text, executed=None))
-                if call.on_cancel is not None:
-                    call.on_cancel()
+            call.fail(ClosedError(text, executed=None))
+            if call.on_cancel is not None:
+                call.on_cancel()
+
+    def forget(self) -> None:
+        """The loop is gone, or about to go: not a word to it."""
+        self.fast.close()
+        self.driver.forget()
 
     def stop(self) -> None:
         """End everything, in the loop's thread."""
+        self.fast.close()
         self._end_calls()
         self.driver.stop()
 
@@ -216,6 +167,7 @@ class LoopWorks:
         # asyncio.wait() refuses what create_task() takes.
         while self.calls and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
+        self.fast.close()
         self._end_calls()
         await self.driver.aclose()
 
@@ -232,6 +184,7 @@ class Works:
         self._loops: dict[Loop, LoopWorks] = {}
         self._parents: list[dict[Loop, LoopWorks]] = []
         self._pid = os.getpid()
+        engine.make_durable(lambda: self.here().fast)
 
     def here(self) -> LoopWorks:
         """Return the machine of the running loop, made when the loop comes first."""
@@ -243,7 +196,7 @@ class Works:
             return found
         for other, old in list(self._loops.items()):
             if other.is_closed():
-                old.driver.forget()
+                old.forget()
                 del self._loops[other]
         made = self._loops[loop] = LoopWorks(self, loop)
         return made
@@ -283,7 +236,7 @@ class Works:
     def let_go(self) -> None:
         """End what runs in other loops, and the store; not a word to any loop."""
         for works in self._loops.values():
-            works.driver.forget()
+            works.forget()
         self.store.close()
 
     async def aclose(self) -> None:
@@ -295,7 +248,7 @@ class Works:
             if loop is here:
                 await works.aclose()
             elif loop.is_closed():
-                works.driver.forget()
+                works.forget()
             else:
                 loop.call_soon_threadsafe(works.stop)
         self.store.close()
@@ -324,17 +277,6 @@ class AsyncDurableCache(DurableOperations, AsyncSeqCache):
         self._desk = works.desk
         if not view:
             _live.begin(self, engine.where, works.stats)
-
-    def _enter(self, method: str) -> None:
-        if self.closed or asyncio._get_running_loop() is None:
-            self._start(method, _nothing)  # which says so
-
-    def _perform(self, request: Request) -> Any:
-        if request.keys:
-            return self._works.here().send(request)
-        call = CallFuture(loop=asyncio.get_running_loop())
-        call.set_result(request.shape([]))
-        return call
 
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same connections and store."""
@@ -365,10 +307,6 @@ class AsyncDurableCache(DurableOperations, AsyncSeqCache):
         super().__del__()
         if unclosed:
             self._works.let_go()
-
-
-async def _nothing() -> None:
-    """Stand for a call that cannot be made."""
 
 
 async def open_acache(config: Config) -> AsyncSeqCache:

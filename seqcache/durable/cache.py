@@ -6,17 +6,17 @@ import os
 import time
 import weakref
 
-from .. import _common, _connect, _live, _native, _outcome
+from .. import _common, _connect, _live, _native
 from .._cache import Connector, SeqCache
 from ..errors import CallTimeout, SeqCacheError, ServerError
 from .calls import (
     Desk,
     DurableOperations,
-    all_numbers,
+    Request,
+    begin,
     check_config,
     check_loaded,
     check_server,
-    items_of,
     later,
     make_durable,
     make_store,
@@ -27,7 +27,6 @@ from .calls import (
 from .drive import BlockingDriver
 from .effects import Fcall, Replies, TimeUp
 from .epoch import ProcessState
-from .items import verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from .._common import Stats
     from ..ceilings import CeilingStore
     from ..config import Config
-    from ..foreign.calls import Request
 
 __all__ = ["DurableCache", "open_cache"]
 
@@ -103,7 +101,9 @@ class Works:
         self.engine = engine
         self.store = store
         self.desk = Desk(config, engine)
-        self.durable = make_durable(config, store, ProcessState())
+        self.fast = _native.FastPath(self._slow, self._prefetch, self._touch)
+        self.durable = make_durable(config, store, ProcessState(), self.fast)
+        engine.make_durable(self.fast)
         self.link = Link(engine)
         self.driver = BlockingDriver(self.link, store, self.durable)
         _all.add(self)
@@ -124,31 +124,22 @@ class Works:
                     raise told from told.__cause__
             time.sleep(pause)
 
-    def run(self, request: Request) -> Any:
+    # --- what the engine leaves to Python, called in a caller's thread
+
+    def _slow(self, _: None, *described: Any) -> Any:
         """Bring a call to its end."""
-        items = items_of(request)
-        self.desk.began(request)
-        try:
-            results = self._results(items, request)
-        except BaseException:
-            self.desk.ended(request)
-            raise
+        request = Request(*described)
+        results = self.driver.run(request.step(self.durable), request.left)
         outcome = self.desk.outcome(request, results)
         if isinstance(outcome, BaseException):
             raise outcome from outcome.__cause__
         return outcome
 
-    def _results(self, items: list[Any], request: Request) -> list[Any]:
-        quick = self.durable.quick(items)
-        if quick is None:
-            return self.driver.run(self.durable.slow(items), request.left())
-        token, call = quick
-        replies = self.link.fcalls((call,), None, request.left())
-        answers = verdicts(replies.values[0], len(items))
-        if all_numbers(answers):
-            return answers
-        slow = self.durable.slow(items, answers, token)
-        return self.driver.run(slow, request.left())
+    def _prefetch(self, token: str, key: bytes, verdict: list[Any]) -> None:
+        begin(self.driver.run, self.durable.prefetch(token, key, verdict))
+
+    def _touch(self) -> None:
+        begin(self.driver.run, self.durable.touch())
 
     def stats(self) -> Stats:
         """Return the counters, those of the store included."""
@@ -156,6 +147,7 @@ class Works:
 
     def close(self, seconds: float = 1.0) -> None:
         """End the background work; the engine was closed before."""
+        self.fast.close()
         self.driver.close(seconds)
         self.store.close()
 
@@ -193,15 +185,6 @@ class DurableCache(DurableOperations, SeqCache):
         self._desk = works.desk
         if not view:
             _live.begin(self, engine.where, works.stats)
-
-    def _enter(self, method: str) -> None:
-        if self.closed:
-            raise _outcome.closed(method, self._desk.where)
-
-    def _perform(self, request: Request) -> Any:
-        if not request.keys:
-            return request.shape([])
-        return self._works.run(request)
 
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same connection and store."""

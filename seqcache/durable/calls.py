@@ -1,16 +1,17 @@
-"""What both faces of durable mode share: calls into items, outcomes into answers.
+"""What both faces of durable mode share: opening, calls on their slow way, outcomes.
 
-A face turns the arguments into a `Request` (as caches of third parties' backends do,
-with the same checks); here it becomes the items of `machine`, and what they ended
-with becomes the number or the error that the caller gets.
+The engine carries a call as long as numbers come back. What is left is told here as
+a `Request`: it becomes the items of `machine`, and what they ended with becomes the
+number or the error that the caller gets.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from .. import _common, _outcome
 from .._common import Stats
@@ -26,27 +27,26 @@ from ..errors import (
     ServerError,
     StartupError,
 )
-from ..foreign.calls import Request
-from ..foreign.operations import Operations, check_token
-from ..foreign.stats import Counters
 from .drive import boottime
 from .effects import Fcall
-from .epoch import ProcessState
-from .items import GET, INCR, RAISE, Item
+from .epoch import Belief, ProcessState
+from .items import INCR, Item
 from .machine import LIBRARY_NAME, Durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from .. import _native
     from ..ceilings import CeilingStore
     from ..config import Config
+    from .effects import Step
+
+logger = logging.getLogger("seqcache")
 
 #: Functions that count nothing: a lost answer of theirs is a time-out.
 _READS = frozenset({"seq_get", "seq_get_many", "seq_raise"})
-_OPS = {"get": GET, "get_many": GET, "increase": INCR, "raise": RAISE}
 #: Seconds between two attempts to open, while startup_timeout lasts.
 PAUSE = 0.2
 
@@ -81,8 +81,14 @@ def make_store(config: Config) -> CeilingStore:
     )
 
 
-def make_durable(config: Config, store: CeilingStore, process: ProcessState) -> Durable:
-    """Make the state machine of one process or one loop."""
+def make_durable(
+    config: Config, store: CeilingStore, process: ProcessState, fast: _native.FastPath
+) -> Durable:
+    """Make the state machine of one process or one loop; `fast` is told its belief."""
+
+    def publish(belief: Belief) -> None:
+        fast.publish(belief.token, belief.until, belief.touch_at)
+
     return Durable(
         boottime,
         fence=config.fence,
@@ -91,6 +97,7 @@ def make_durable(config: Config, store: CeilingStore, process: ProcessState) -> 
         token_ttl=config.token_ttl,
         store_name=store.name,
         process=process,
+        publish=publish,
     )
 
 
@@ -117,7 +124,9 @@ def startup_error(where: str, error: Exception) -> SeqCacheError:
     if isinstance(error, (AuthError, ConfigError, StartupError)):
         return error
     hint = getattr(error, "hint", None)
-    message = _plain(error, where) if isinstance(error, SeqCacheError) else "no answer"
+    message = "no answer"
+    if isinstance(error, SeqCacheError):
+        message = _plain(error, "", where, None)
     made = StartupError(f"durable mode at {where}: {message}", hint=hint)
     made.__cause__ = error
     return made
@@ -162,20 +171,72 @@ def check_loaded(error: ServerError) -> None:
 # --- calls -------------------------------------------------------------------------
 
 
-def items_of(request: Request) -> list[Item]:
-    """Say what a request does to each of its keys."""
-    op = _OPS[request.operation]
-    if op == RAISE:
-        assert request.least is not None
-        pairs = zip(request.keys, request.least, strict=True)
-        return [Item(op, key, to) for key, to in pairs]
-    token = check_token(request.token)
-    return [Item(op, key, request.by, token) for key in request.keys]
+@dataclass(slots=True)
+class Request:
+    """A call that the engine could not bring to its end, as it describes it.
+
+    ``told`` is {epoch's token: {place of the key: number, verdict, or the error that
+    took the answer away}}; what is not in it was not sent. ``left`` are the seconds
+    that the call still has, None for no limit.
+    """
+
+    method: str
+    op: str
+    prefix_len: int
+    keys: list[bytes]
+    amounts: list[int]
+    token: bytes | None
+    told: dict[str, dict[int, Any]]
+    left: float | None
+
+    @property
+    def items(self) -> list[Item]:
+        """What the call does to each of its keys."""
+        pairs = zip(self.keys, self.amounts, strict=True)
+        return [Item(self.op, key, amount, self.token) for key, amount in pairs]
+
+    def step(self, durable: Durable) -> Step[list[int | SeqCacheError]]:
+        """Return the work that brings it to its end."""
+        for answers in self.told.values():
+            for n, answer in answers.items():
+                if isinstance(answer, SeqCacheError) and self.op != INCR:
+                    answers[n] = _lost_read(answer)
+        return durable.slow(self.items, self.told)
+
+    def user_id(self, n: int) -> str | bytes:
+        """Return the id behind a key, as the caller gave it."""
+        return _common.user_id_of(self.keys[n], self.keys[n][: self.prefix_len])
+
+    def name(self, where: str, n: int) -> str:
+        """Name the call in messages, as the engine does."""
+        return f"{self.method}({self.user_id(n)!r}) at {where}"
+
+    def shape(self, results: list[Any]) -> Any:
+        """Return what the method returns for these numbers."""
+        if self.method == "reserve":
+            return range(results[0] - self.amounts[0] + 1, results[0] + 1)
+        if self.method == "raise_seqs":
+            return len(results)
+        return results if self.is_bulk else results[0]
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether each id has an outcome of its own."""
+        return self.method.endswith("_seqs")
 
 
-def all_numbers(answers: Sequence[Any]) -> bool:
-    """Tell whether every answer is a number: nothing is left to do."""
-    return all(type(answer) is int for answer in answers)
+def _lost_read(error: SeqCacheError) -> SeqCacheError:
+    """Return what is told of a read without an answer: it counted nothing."""
+    lost = error.executed is None and not isinstance(error, CallTimeout)
+    return CallTimeout(f"no answer: {error}") if lost else error
+
+
+def begin(run: Callable[[Any], object], step: Step[None]) -> None:
+    """Begin what runs in the background, for a caller that has its number already."""
+    try:
+        run(step)
+    except Exception as error:
+        logger.warning("seqcache: background work not begun: %s", error)
 
 
 class Desk:
@@ -185,7 +246,7 @@ class Desk:
         self.config = config
         self.engine = engine
         self.where = engine.where
-        self.counters = Counters()
+        self._errors: dict[str, int] = {}
         # A finalizer, which may interrupt whoever holds it, reads the counters too.
         self._lock = threading.RLock()
 
@@ -193,23 +254,20 @@ class Desk:
         """In the child: a lock that another thread held is held for ever."""
         self._lock = threading.RLock()
 
-    def began(self, request: Request) -> None:
-        """Count a call."""
-        request.began = time.monotonic()
+    def _count(self, results: Iterable[Any]) -> None:
+        """Count the errors of a call on the slow way; the engine counts the rest."""
         with self._lock:
-            self.counters.began(request.operation, len(request.keys))
-
-    def ended(self, request: Request, results: Iterable[Any] = ()) -> None:
-        """Count its end."""
-        seconds = time.monotonic() - request.began
-        with self._lock:
-            self.counters.ended(len(request.keys), seconds, results)
+            for one in results:
+                if isinstance(one, BaseException):
+                    name = type(one).__name__
+                    self._errors[name] = self._errors.get(name, 0) + 1
 
     def stats(self, store: CeilingStore, machines: Sequence[Durable]) -> Stats:
         """Return the counters of all views; ``durable`` sums up the machines."""
         told = self.engine.stats()
         with self._lock:
-            mine = self.counters.stats(self.engine)
+            for name, count in self._errors.items():
+                told["errors"][name] = told["errors"].get(name, 0) + count
         durable: dict[str, float] = {}
         for machine in machines:
             for name, value in asdict(machine.stats).items():
@@ -218,15 +276,14 @@ class Desk:
         durable["lease_left"] = max(0.0, best)
         for name, value in asdict(store.stats).items():
             durable[f"store_{name}"] = value
-        links = {name: told[name] for name in ("links", "reconnects")}
-        return mine._replace(**links, durable=durable)
+        return Stats(**told, durable=durable)
 
     # --- outcomes
 
     def outcome(self, request: Request, results: Sequence[Any]) -> Any:
         """Return what the caller gets: a value, or the exception to be raised."""
-        self.ended(request, results)
-        if all_numbers(results):
+        self._count(results)
+        if not any(isinstance(one, SeqCacheError) for one in results):
             return request.shape(list(results))
         told = [
             self.told(request, n, one) if isinstance(one, SeqCacheError) else one
@@ -238,51 +295,56 @@ class Desk:
 
     def told(self, request: Request, n: int, error: SeqCacheError) -> SeqCacheError:
         """Tell one failure to the caller: the call by its name, the id as given."""
-        key = request.keys[n]
-        call = request.name(self.where, key)
+        call = request.name(self.where, n)
         closed = isinstance(error, (CallTimeout, CeilingError, ConnectError))
         if self.engine.closed and (closed or isinstance(error, OutcomeUnknown)):
             text = f"{call}: the cache was closed meanwhile"
             return ClosedError(text, executed=error.executed)
         if isinstance(error, OutcomeUnknown):
-            return self._unknown(request, call, key, error)
+            return self._unknown(request, n, error)
         own = copy.copy(error)
-        own.args = (f"{call}: {_plain(error, self.where, key)}",)
+        own.args = (f"{call}: {_plain(error, call, self.where, request.keys[n])}",)
         own.__cause__ = error.__cause__
         return own
 
     def _unknown(
-        self, request: Request, call: str, key: bytes, error: OutcomeUnknown
+        self, request: Request, n: int, error: OutcomeUnknown
     ) -> OutcomeUnknown:
         token = request.token
         cause = error
         while isinstance(cause, OutcomeUnknown) and cause.cause is not None:
             cause = cause.cause  # type: ignore[assignment]
         own = OutcomeUnknown(
-            f"{call}: sent, and it is not known whether it was counted: {cause}",
-            hint=_outcome.REPEAT_BLINDLY if token is None else _outcome.REPEAT_TOKEN,
+            f"{request.name(self.where, n)}: sent, and it is not known whether it was"
+            f" counted: {cause}",
+            hint="do not repeat it blindly: it may count twice"
+            if token is None
+            else "repeat it with the same token",
             cause=cause,
-            user_id=_common.user_id_of(key, request.prefix),
-            by=request.by,
+            user_id=request.user_id(n),
+            by=request.amounts[n],
             token=token,
         )
         own.__cause__ = cause
         return own
 
 
-def _plain(error: SeqCacheError, where: str, key: bytes | None = None) -> str:
+def _plain(error: SeqCacheError, call: str, where: str, key: bytes | None) -> str:
     """Return the message of an error without what the call is named by anyway."""
     text = str(error.args[0]) if error.args else type(error).__name__
-    text = text.removeprefix(f"command() at {where}: ")
+    for name in (call, f"command() at {where}"):
+        text = text.removeprefix(f"{name}: ")
     if key is not None:
         text = text.removeprefix(f"{key.decode(errors='backslashreplace')}: ")
     return text
 
 
-class DurableOperations(Operations):
-    """The operations of both faces, as over a backend."""
+class DurableOperations:
+    """What durable mode refuses, on both faces."""
 
     __slots__ = ()
+
+    _desk: Desk
 
     def delete_seq(self, *_: Any, **__: Any) -> Any:
         """Refuse: a deleted sequence would give its numbers again."""

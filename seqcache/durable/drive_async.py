@@ -69,6 +69,12 @@ class AsyncDriver:
         while not self._sql.ended and self._clock() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
+    def begin(self, step: Step[None]) -> None:
+        """Begin the background jobs of a step that does nothing else."""
+        for effect in step:
+            assert isinstance(effect, Background)
+            self._fly(effect)
+
     async def run(self, step: Step[T], seconds: float | None = None) -> T:
         """Drive a generator to its end, in at most `seconds` (None: no limit)."""
         deadline = math.inf if seconds is None else self._clock() + seconds

@@ -87,6 +87,14 @@ class Call:
         item = self.items[n]
         return self.may_repeat or item.op != INCR or item.token is not None
 
+    def note(self, answers: dict[int, Any]) -> None:
+        """Keep what is certain: numbers, and which items may have counted."""
+        for n, answer in answers.items():
+            if isinstance(answer, int):
+                self.results[n] = answer
+            elif isinstance(answer, SeqCacheError) and answer.executed is not False:
+                self.unknown[n] = answer
+
     def fail(self, n: int, error: SeqCacheError) -> None:
         """Item n ends with an error, or as unknown if it was sent before."""
         before, sent = n in self.unknown, error.executed is None

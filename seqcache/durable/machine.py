@@ -1,13 +1,13 @@
 """The client state machine of durable mode (DURABLE section 6).
 
-The seam. The engine's fast path sends one FCALL for a call, with the token of
-`Durable.belief`, while the clock is below `belief.until` (rule R6), and hands out
-the number itself when the reply is an integer. Everything else comes here:
+The seam. The engine's fast path (csrc/core/durable.h) sends what is queued in a few
+FCALLs, with the token of `Durable.belief`, if the clock is below `belief.until` when
+it writes (rule R6), and hands out the numbers itself. Everything else comes here:
 
-- ``slow(items, verdicts, sent, deadline)`` when a reply was no integer, or was not
-  sent at all because the belief is empty or over (`verdicts` is None then),
-- ``prefetch(token, key, verdict)`` may be run by itself for a `low` verdict whose
-  number the engine has handed out already,
+- ``slow(items, told)`` when a reply was no number, or was not sent at all because
+  the belief was empty or over,
+- ``prefetch(token, key, verdict)`` is run by itself for a `low` verdict whose number
+  the engine has handed out already,
 - ``touch()`` when the clock has passed `belief.touch_at`.
 
 All three are generators for the drivers of `drive` and `drive_async`.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SeqCacheError
-from .effects import Fcall, Fcalls, Replies, Sleep, Step, TimeUp
+from .effects import Fcalls, Replies, Sleep, Step, TimeUp
 from .items import (
     Call,
     Item,
@@ -68,25 +68,10 @@ class Durable(Takeovers):
         self.token_ttl = token_ttl
         self.store_name = store_name
 
-    def quick(self, items: list[Item]) -> tuple[str, Fcall] | None:
-        """The one call that may do for `items` now, and the token it is sent with.
-
-        None when something has to be done first (open, renew), or when it takes
-        several calls. Its answer is final where it is a number, else `slow` is due.
-        """
-        belief, now = self.belief, self.clock()
-        if not belief.token or now >= belief.until or now >= belief.touch_at:
-            return None  # R6
-        verify = belief.until == math.inf
-        call = Call(items, may_repeat=False)
-        calls, _ = requests(call, belief.token, verify, self.token_ttl)
-        return (belief.token, calls[0]) if len(calls) == 1 else None
-
     def slow(
         self,
         items: list[Item],
-        answers: list[Any] | None = None,
-        sent: str = "",
+        told: dict[str, dict[int, Any]] | None = None,
     ) -> Step[list[int | SeqCacheError]]:
         """Bring a call to its end; for each item the number or its error.
 
@@ -94,24 +79,25 @@ class Durable(Takeovers):
         ----------
         items:
             The call's items, all done in one go.
-        answers:
-            What the server said for each: a number, a verdict, or the
-            SeqCacheError that took the answer away. None: nothing was sent.
-        sent:
-            The token that they were sent with.
+        told:
+            For each epoch's token that items were sent with, what the server said
+            of which item: a number, a verdict, or the SeqCacheError that took the
+            answer away. Items that are not in it were not sent.
         """
         call = Call(items, may_repeat=self.retry == "gap")
         try:
-            yield from self._rounds(call, answers, sent)
+            yield from self._rounds(call, told or {})
         except TimeUp:
             self._late(call)
         except SeqCacheError as exc:
             call.fail_all(exc)
         return [one for one in call.results if one is not None]
 
-    def _rounds(self, call: Call, answers: list[Any] | None, sent: str) -> Step[None]:
-        if answers is not None:
-            yield from self._round(call, sent, dict(enumerate(answers)))
+    def _rounds(self, call: Call, told: dict[str, dict[int, Any]]) -> Step[None]:
+        for answers in told.values():  # before anything can take time, or fail
+            call.note(answers)
+        for sent, answers in told.items():
+            yield from self._round(call, sent, answers)
         while call.pending:
             call.stage = "open"
             token = yield from self.ready()
@@ -120,10 +106,10 @@ class Durable(Takeovers):
             verify = self.belief.until == math.inf
             calls, parts = requests(call, token, verify, self.token_ttl)
             replies: Replies = yield Fcalls(calls)
-            told: dict[int, Any] = {}
+            answered: dict[int, Any] = {}
             for part, reply in zip(parts, replies.values, strict=True):
-                told.update(zip(part, verdicts(reply, len(part)), strict=True))
-            yield from self._round(call, token, told)
+                answered.update(zip(part, verdicts(reply, len(part)), strict=True))
+            yield from self._round(call, token, answered)
 
     def _round(self, call: Call, token: str, told: dict[int, Any]) -> Step[None]:
         """Act on one answer for each item, and pause if others are at it."""

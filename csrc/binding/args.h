@@ -93,7 +93,9 @@ struct seqc_call *args_pairs(struct module_state *state,
                              PyObject *pairs);
 /* Any command: a sequence of str, bytes and int. */
 struct seqc_call *args_command(PyObject *words);
-/* The same as bytes. */
+/* Many, from a sequence of such. */
+struct seqc_call *args_commands(PyObject *commands);
+/* One as bytes. */
 PyObject *args_encode(PyObject *words);
 
 #endif

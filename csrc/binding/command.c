@@ -131,3 +131,56 @@ args_encode(PyObject *sequence)
     words_fini(&words);
     return bytes;
 }
+
+/* `parts`: encoded commands. */
+static struct seqc_call *
+call_of_parts(PyObject *parts)
+{
+    Py_ssize_t count = PyList_GET_SIZE(parts);
+    size_t size = 0;
+    struct seqc_call *call = NULL;
+    struct seqc_call_filler filler;
+
+    for (Py_ssize_t i = 0; i < count; i++) {
+        size += (size_t)PyBytes_GET_SIZE(PyList_GET_ITEM(parts, i));
+    }
+    if (size < UINT32_MAX && count < INT_MAX) {
+        call = seqc_call_new((uint32_t)count, size);
+    }
+    if (!call) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    seqc_call_fill(&filler, call);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *part = PyList_GET_ITEM(parts, i);
+        seqc_call_add_key(&filler,
+                          SEQC_OP_RAW,
+                          "",
+                          0,
+                          PyBytes_AS_STRING(part),
+                          (size_t)PyBytes_GET_SIZE(part));
+    }
+    return call;
+}
+
+struct seqc_call *
+args_commands(PyObject *commands)
+{
+    PyObject *given = PySequence_Tuple(commands);
+    PyObject *parts = given ? PyList_New(0) : NULL;
+    struct seqc_call *call = NULL;
+    int failed = parts ? 0 : -1;
+
+    for (Py_ssize_t i = 0; !failed && i < PyTuple_GET_SIZE(given); i++) {
+        PyObject *part = args_encode(PyTuple_GET_ITEM(given, i));
+        failed = part ? PyList_Append(parts, part) : -1;
+        Py_XDECREF(part);
+    }
+    if (!failed) {
+        call = call_of_parts(parts);
+    }
+    Py_XDECREF(given);
+    Py_XDECREF(parts);
+    return call;
+}

@@ -101,8 +101,8 @@ errors_method(const struct seqc_call *call)
     case RESULT_COUNT:
         return "raise_seqs";
     case RESULT_TREE:
-    case RESULT_SENT_TREE:
-        return command_method(&call->requests[0]);
+    case RESULT_SENT_LIST:
+        return call->count ? command_method(&call->requests[0]) : "command";
     }
     return "call";
 }
@@ -386,13 +386,10 @@ single_result(EngineObject *engine, struct seqc_call *call)
         return PyBool_FromLong(request->u.value != 0);
     case RESULT_TREE:
         return errors_tree(engine->state, request->u.tree);
-    case RESULT_SENT_TREE:
-        return Py_BuildValue("(NK)",
-                             errors_tree(engine->state, request->u.tree),
-                             (unsigned long long)call->connection);
     case RESULT_INT:
     case RESULT_LIST:
     case RESULT_COUNT:
+    case RESULT_SENT_LIST:
         break;
     }
     return PyLong_FromLongLong(request->u.value);
@@ -436,11 +433,12 @@ errors_result(EngineObject *engine, struct seqc_call *call)
     case RESULT_LIST:
     case RESULT_COUNT:
         return bulk_result(engine, call);
+    case RESULT_SENT_LIST:
+        return errors_sent_list(engine, call);
     case RESULT_INT:
     case RESULT_RANGE:
     case RESULT_BOOL:
     case RESULT_TREE:
-    case RESULT_SENT_TREE:
         break;
     }
     return single_result(engine, call);

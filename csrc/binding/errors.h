@@ -16,7 +16,7 @@ enum result_shape {
     RESULT_LIST,
     RESULT_COUNT, /* how many requests */
     RESULT_TREE,
-    RESULT_SENT_TREE, /* with the number of the connection it travelled on */
+    RESULT_SENT_LIST, /* of trees, with the number of their connection */
 };
 
 /* Name of the method that made the call, for messages; static. */

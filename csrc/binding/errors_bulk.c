@@ -125,3 +125,24 @@ errors_like(EngineObject *engine,
     Py_XDECREF(user_id);
     return failed ? NULL : Py_NewRef(pattern->error);
 }
+
+PyObject *
+errors_sent_list(EngineObject *engine, const struct seqc_call *call)
+{
+    PyObject *list = PyList_New((Py_ssize_t)call->count);
+
+    for (uint32_t i = 0; list && i < call->count; i++) {
+        const struct seqc_request *request = &call->requests[i];
+        PyObject *item = request->status
+                             ? errors_make(engine, request)
+                             : errors_tree(engine->state, request->u.tree);
+        if (!item) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list ? Py_BuildValue(
+                      "(NK)", list, (unsigned long long)call->connection)
+                : NULL;
+}

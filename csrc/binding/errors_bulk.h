@@ -25,4 +25,8 @@ PyObject *errors_like(EngineObject *engine,
                       const struct seqc_request *request,
                       struct errors_pattern *pattern);
 
+/* ([reply, or the exception in its place], number of the connection).  New
+ * reference. */
+PyObject *errors_sent_list(EngineObject *engine, const struct seqc_call *call);
+
 #endif

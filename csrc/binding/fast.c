@@ -17,6 +17,7 @@ has_function(enum seqc_op op)
     case SEQC_OP_GET:
     case SEQC_OP_MGET:
     case SEQC_OP_INCREASE:
+    case SEQC_OP_INCREASE_ONCE:
     case SEQC_OP_RAISE:
         return true;
     case SEQC_OP_DELETE:
@@ -50,7 +51,9 @@ fast_prepare(const EngineObject *engine, struct seqc_call *call)
     part_spans(call);
     call->durable = true;
     call->repeatable = false;
-    call->again = engine->gap && op == SEQC_OP_INCREASE;
+    call->again = op == SEQC_OP_INCREASE_ONCE
+                      ? engine->options.repeat
+                      : engine->gap && op == SEQC_OP_INCREASE;
 }
 
 /* ---- news ---- */

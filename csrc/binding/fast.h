@@ -39,11 +39,24 @@ extern const char engine_make_durable_doc[];
 
 /* ---- slow.c ---- */
 
-int slow_setup_type(PyObject *module, struct module_state *state);
+/* Calls the machine's slow(), which gets `slow_call`; what it returns. */
+PyObject *slow_tell(EngineObject *engine,
+                    FastPathObject *fast,
+                    const struct seqc_call *call,
+                    PyObject *slow_call);
+
+/* The errors of a call that ends without Python: the link left them out. */
+void slow_count_errors(EngineObject *engine, const struct seqc_call *call);
+/* The end of a call that was told. */
+void slow_count_end(EngineObject *engine, int64_t start_ns);
 
 /* The result of a durable call of a thread that is no plain number, or NULL
  * with an exception. */
 PyObject *slow_result(EngineObject *engine, struct seqc_call *call);
+
+/* ---- slow_call.c ---- */
+
+int slow_call_setup_type(PyObject *module, struct module_state *state);
 
 /* The same of a loop.  1: the call goes on in Python, which will finish the
  * awaitable, or needs no end; 0: it is to be finished with errors_result; -1:

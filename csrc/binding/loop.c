@@ -21,9 +21,12 @@ static void
 release_owner(struct seqc_call *call)
 {
     PyObject *owner = call->owner;
+    PyObject *context = call->context;
 
     if (owner) {
         call->owner = NULL;
+        call->context = NULL;
+        Py_XDECREF(context);
         seqc_call_unref(call);
         Py_DECREF(owner);
     }
@@ -111,6 +114,13 @@ submit_steal(LoopLinkObject *self,
         return PyErr_NoMemory();
     }
     awaitable = new_awaitable(self, call);
+    if (awaitable && self->fast) {
+        call->context = PyContext_CopyCurrent();
+        if (!call->context) {
+            awaitable_detach(&self->engine->state->awaitable, awaitable);
+            Py_CLEAR(awaitable);
+        }
+    }
     if (!awaitable) {
         seqc_timers_remove(&self->timers, call);
         if (!PyErr_Occurred()) {

@@ -9,7 +9,9 @@
  *
  * Owners: seqc_call.owner is a strong reference to the awaitable and stands
  * for the holder's reference of the call; both end together (release_owner),
- * when the awaitable was finished or gave up. */
+ * when the awaitable was finished or gave up.  So does seqc_call.context, a
+ * strong reference to the caller's context, for durable calls that go on in
+ * Python. */
 #ifndef SEQCACHE_LOOP_H
 #define SEQCACHE_LOOP_H
 

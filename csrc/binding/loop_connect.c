@@ -233,7 +233,10 @@ drop_calls(LoopLinkObject *self)
         while (call) {
             struct seqc_call *next = call->next_done;
             PyObject *owner = call->owner;
+            PyObject *context = call->context;
             call->owner = NULL;
+            call->context = NULL;
+            Py_XDECREF(context);
             seqc_call_unref(call); /* the link's */
             if (owner) {
                 awaitable_detach(&self->engine->state->awaitable, owner);
@@ -275,6 +278,7 @@ visit_owners(const struct seqc_list *list, visitproc visit, void *arg)
     for (struct seqc_request *r = list->head; r; r = r->next) {
         if (r->call->owner && is_first_pending(r)) {
             Py_VISIT((PyObject *)r->call->owner);
+            Py_VISIT((PyObject *)r->call->context);
         }
     }
     return 0;
@@ -297,6 +301,7 @@ loop_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->fast);
     for (struct seqc_call *c = self->ready_head; c; c = c->next_done) {
         Py_VISIT((PyObject *)c->owner);
+        Py_VISIT((PyObject *)c->context);
     }
     stop = visit_owners(&self->link.unsent, visit, arg);
     stop = stop ? stop : visit_owners(&self->link.sent, visit, arg);

@@ -15,7 +15,7 @@ static const char *const ids_by_names[] = {
 static const char *const pairs_names[] = {"pairs", "timeout", NULL};
 static const char *const words_names[] = {"words", "timeout", NULL};
 static const char *const once_names[] = {
-    "words", "connection", "timeout", NULL};
+    "commands", "connection", "timeout", NULL};
 
 const struct operation operations[OPERATION_COUNT] = {
     [OPERATION_GET_SEQ] = {{"get_seq", id_names, 1, 1},
@@ -91,9 +91,9 @@ const struct operation operations[OPERATION_COUNT] = {
                            1,
                            0},
     [OPERATION_EXECUTE_ONCE] = {{"_execute_once", once_names, 2, 2},
-                                FORM_COMMAND_ONCE,
+                                FORM_COMMANDS_ONCE,
                                 SEQC_OP_RAW,
-                                RESULT_SENT_TREE,
+                                RESULT_SENT_LIST,
                                 1,
                                 0,
                                 2,
@@ -129,8 +129,8 @@ build_call(const struct operation *operation,
         return args_pairs(state, prefix, subject);
     case FORM_COMMAND:
         return args_command(subject);
-    case FORM_COMMAND_ONCE:
-        return bind_call(args_command(subject), work->amount);
+    case FORM_COMMANDS_ONCE:
+        return bind_call(args_commands(subject), work->amount);
     }
     return NULL;
 }
@@ -282,10 +282,11 @@ const char operation_execute_doc[] =
     "Any command that may be repeated; returns its reply.";
 
 const char operation_execute_once_doc[] =
-    "_execute_once($self, /, words, connection, *, timeout=...)\n--\n\n"
-    "Any command, never repeated; returns (reply, number of the connection it "
-    "travelled\non).  A connection other than 0 is the only one it may travel "
-    "on.";
+    "_execute_once($self, /, commands, connection, *, timeout=...)\n--\n\n"
+    "Any commands, in one go, none repeated; returns (replies, number of the "
+    "connection\nof the first of them), an exception in the place of a reply "
+    "that did not come.  A\nconnection other than 0 is the only one they may "
+    "travel on.";
 
 const char operation_scan_memory_doc[] =
     "_scan_memory($self, cursor, /)\n--\n\n"

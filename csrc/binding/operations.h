@@ -26,7 +26,7 @@ enum operation_form {
     FORM_BULK,
     FORM_PAIRS,
     FORM_COMMAND,
-    FORM_COMMAND_ONCE,
+    FORM_COMMANDS_ONCE,
 };
 
 struct operation {

@@ -19,7 +19,7 @@ call_done(struct seqc_link *link, struct seqc_call *call)
         seqc_call_unref(call);
         return;
     }
-    if (!call->is_slow) {
+    if (!call->uncounted) {
         seqc_stats_latency(link->stats, link->now_ns - call->start_ns);
     }
     call->next_done = NULL;
@@ -89,10 +89,10 @@ finish_element(struct seqc_link *link,
             note_error(element, outcome.text, outcome.len);
         }
         if (call->durable && outcome.status) {
-            call->is_slow = true; /* counted at its end, by the binding */
-        } else {
-            seqc_stats_add(&link->stats->errors[outcome.status], 1);
+            call->is_slow = true;
+            call->uncounted = true; /* the binding sees how it ends */
         }
+        seqc_stats_add(&link->stats->errors[outcome.status], !call->uncounted);
     }
     if (--call->waiting == 0) {
         call_done(link, call);
@@ -449,6 +449,9 @@ take_tree(void *context, struct seqc_value *value, size_t count)
         seqc_value_free(value);
     } else {
         request->u.tree = value;
+        if (!request->call->connection) {
+            request->call->connection = link->connection;
+        }
     }
     finish_good(link, request);
     return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/answer.h"
+#include "core/encode.h"
 #include "core/put.h"
 
 /* Bytes of one FCALL, beyond which no request is added. */
@@ -23,11 +24,22 @@ seqc_durable_look(struct seqc_link *link, int64_t lease_now_ns)
 
 /* ---- writing ---- */
 
-/* Bytes of a key and of the name of its cell, at most. */
+static bool
+has_token(const struct seqc_request *request)
+{
+    return request->op == SEQC_OP_INCREASE_ONCE;
+}
+
+/* Bytes of a key and of the names of its cell and record, at most. */
 static size_t
 keys_room(const struct seqc_request *request)
 {
-    return 2 * ((size_t)request->key_len + SEQC_INTEGER_CHARS + 16);
+    size_t room = 2 * ((size_t)request->key_len + SEQC_INTEGER_CHARS + 16);
+
+    return has_token(request)
+               ? room + request->key_len + request->call->token_len +
+                     SEQC_RECORD_KEY_ROOM
+               : room;
 }
 
 static bool
@@ -46,8 +58,9 @@ are_alike(const struct seqc_request *a, const struct seqc_request *b)
     if (is_read(a)) {
         return is_read(b);
     }
-    return a->op == SEQC_OP_INCREASE && b->op == SEQC_OP_INCREASE &&
-           a->amount == b->amount;
+    return a->op != SEQC_OP_RAISE && a->op == b->op &&
+           a->amount == b->amount &&
+           a->call->token_ttl_s == b->call->token_ttl_s;
 }
 
 /* How many requests at the head of the queue travel in one FCALL, and how
@@ -102,7 +115,8 @@ put_function(char *out, const struct seqc_request *request, bool many)
                 : SEQC_PUT_LITERAL(out, "$8\r\nseq_incr\r\n");
 }
 
-/* FCALL function 2n (key cell)* token amount ['v'] */
+/* FCALL function 2n (key cell)* token amount ['v']
+ * FCALL function 3n (key cell record)* token amount 'v' or '' ttl */
 static char *
 put_fcall(char *out,
           const struct seqc_request *head,
@@ -110,21 +124,29 @@ put_fcall(char *out,
           const struct seqc_lease *lease)
 {
     const struct seqc_request *request = head;
+    bool once = has_token(head);
+    uint64_t keys = (2 + (uint64_t)once) * count;
     char digits[SEQC_INTEGER_CHARS];
-    char *end = seqc_put_unsigned(digits, 2 * (uint64_t)count);
+    char *end = seqc_put_unsigned(digits, keys);
 
     *out++ = '*';
-    out = seqc_put_unsigned(out, 5 + 2 * (uint64_t)count + lease->verify);
+    out = seqc_put_unsigned(out, 5 + keys + (once ? 2 : lease->verify));
     out = SEQC_PUT_LITERAL(out, "\r\n$5\r\nFCALL\r\n");
     out = put_function(out, head, count > 1);
     out = seqc_put_string(out, digits, (size_t)(end - digits));
     for (uint32_t i = 0; i < count; i++, request = request->next) {
         out = seqc_put_string(out, request->key, request->key_len);
         out = put_cell_name(out, request->key, request->key_len);
+        out = once ? seqc_encode_record_key(out, request) : out;
     }
     out = seqc_put_string(out, lease->epoch->token, lease->epoch->len);
     out = seqc_put_integer(out, is_read(head) ? 0 : head->amount);
-    return lease->verify ? SEQC_PUT_LITERAL(out, "$1\r\nv\r\n") : out;
+    if (lease->verify) {
+        out = SEQC_PUT_LITERAL(out, "$1\r\nv\r\n");
+    } else if (once) {
+        out = SEQC_PUT_LITERAL(out, "$0\r\n\r\n");
+    }
+    return once ? seqc_put_integer(out, head->call->token_ttl_s) : out;
 }
 
 /* From the queue to the stream, all of a batch at one offset: they are written
@@ -139,7 +161,6 @@ send_batch(struct seqc_link *link, uint32_t count)
         request->state = SEQC_REQUEST_SENT;
         request->u.offset = link->encoded;
         request->epoch = link->lease.epoch;
-        request->call->connection = link->connection;
         seqc_list_push(&link->sent, request);
         link->in_flight++;
     }
@@ -269,12 +290,27 @@ is_verdict(const struct seqc_value *value)
            value->items[0]->type == SEQC_VALUE_STRING;
 }
 
+static bool
+is_integer(const struct seqc_value *value)
+{
+    return value->type == SEQC_VALUE_INTEGER;
+}
+
 /* {low, n, gid, ceiling}: n is good. */
 static bool
 is_low(const struct seqc_value *value)
 {
     return value->len == 4 && is_word(value->items[0], "low") &&
-           value->items[1]->type == SEQC_VALUE_INTEGER;
+           is_integer(value->items[1]);
+}
+
+/* {same, n, amount}: the token was given n before, for the same amount. */
+static bool
+is_same(const struct seqc_value *value, const struct seqc_request *request)
+{
+    return value->len == 3 && is_word(value->items[0], "same") &&
+           is_integer(value->items[1]) && is_integer(value->items[2]) &&
+           value->items[2]->integer == request->amount;
 }
 
 /* One request's answer; false if it can be none, the value is left then. */
@@ -300,6 +336,9 @@ take_value_steal(struct seqc_link *link, struct seqc_value *value)
                                    request->key_len,
                                    value);
         finish_number(link, request, number);
+    } else if (is_same(value, request)) {
+        finish_number(link, request, value->items[1]->integer);
+        seqc_value_free(value);
     } else {
         finish_verdict_steal(link, request, value);
     }
@@ -384,6 +423,7 @@ is_over(const struct seqc_call *call, const struct seqc_request *request)
     case SEQC_NOT_A_SEQUENCE:
     case SEQC_OVERFLOW:
     case SEQC_REGRESSED:
+    case SEQC_CEILING:
     case SEQC_TOKEN_CONFLICT:
     case SEQC_STATUS_COUNT:
         break;

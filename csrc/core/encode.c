@@ -1,116 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/encode.h"
 
-#include <string.h>
-
+#include "core/put.h"
 #include "core/script.h"
-
-#define INTEGER_CHARS 20 /* "-9223372036854775808" */
-
-static char *
-put_bytes(char *out, const char *bytes, size_t len)
-{
-    memcpy(out, bytes, len);
-    return out + len;
-}
-
-static char *
-put_unsigned(char *out, uint64_t value)
-{
-    char digits[INTEGER_CHARS];
-    char *end = digits + sizeof digits;
-    char *p = end;
-
-    if (value < 100) { /* the length of nearly every key */
-        if (value >= 10) {
-            *out++ = (char)('0' + value / 10);
-        }
-        *out++ = (char)('0' + value % 10);
-        return out;
-    }
-    do {
-        *--p = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    return put_bytes(out, p, (size_t)(end - p));
-}
-
-/* "$<len>\r\n<bytes>\r\n" */
-static char *
-put_string(char *out, const char *bytes, size_t len)
-{
-    *out++ = '$';
-    out = put_unsigned(out, len);
-    *out++ = '\r';
-    *out++ = '\n';
-    out = put_bytes(out, bytes, len);
-    *out++ = '\r';
-    *out++ = '\n';
-    return out;
-}
-
-static char *
-put_integer(char *out, int64_t value)
-{
-    char digits[INTEGER_CHARS + 1];
-    char *p = digits;
-
-    if (value < 0) {
-        *p++ = '-';
-    }
-    p = put_unsigned(p, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-    return put_string(out, digits, (size_t)(p - digits));
-}
-
-#define PUT_LITERAL(out, text) put_bytes(out, text, sizeof(text) - 1)
 
 /* Of script.h, by its digest or in full. */
 #define PUT_SCRIPT(out, name, known)                                          \
-    ((known) ? PUT_LITERAL(out,                                               \
-                           "$7\r\nEVALSHA\r\n$40\r\n" name##_DIGEST "\r\n") \
-             : put_string(PUT_LITERAL(out, "$4\r\nEVAL\r\n"),               \
-                          name##_SCRIPT,                                      \
-                          sizeof name##_SCRIPT - 1))
+    ((known) ? SEQC_PUT_LITERAL(                                              \
+                   out, "$7\r\nEVALSHA\r\n$40\r\n" name##_DIGEST "\r\n")      \
+             : seqc_put_string(SEQC_PUT_LITERAL(out, "$4\r\nEVAL\r\n"),       \
+                               name##_SCRIPT,                                 \
+                               sizeof name##_SCRIPT - 1))
 
 static char *
 put_raise(char *out, const struct seqc_request *request, bool script_known)
 {
-    out = PUT_LITERAL(out, "*5\r\n");
+    out = SEQC_PUT_LITERAL(out, "*5\r\n");
     out = PUT_SCRIPT(out, SEQC_RAISE, script_known);
-    out = PUT_LITERAL(out, "$1\r\n1\r\n");
-    out = put_string(out, request->key, request->key_len);
-    return put_integer(out, request->amount);
+    out = SEQC_PUT_LITERAL(out, "$1\r\n1\r\n");
+    out = seqc_put_string(out, request->key, request->key_len);
+    return seqc_put_integer(out, request->amount);
 }
 
-/* "sqc:t:<length of the key>:<key>:<token>"; a key without a hash tag is made
- * one, so that both live in one slot. */
-static char *
-put_record_key(char *out, const struct seqc_request *request)
+char *
+seqc_encode_record_key(char *out, const struct seqc_request *request)
 {
     const struct seqc_call *call = request->call;
     bool has_tag = memchr(request->key, '{', request->key_len) != NULL;
     char prefix[32];
-    char *end = PUT_LITERAL(prefix, "sqc:t:");
-    size_t len;
+    char *end = SEQC_PUT_LITERAL(prefix, "sqc:t:");
 
-    end = put_unsigned(end, request->key_len);
+    end = seqc_put_unsigned(end, request->key_len);
     *end++ = ':';
     if (!has_tag) {
         *end++ = '{';
     }
-    len = (size_t)(end - prefix) + request->key_len + !has_tag + 1 +
-          call->token_len;
-    *out++ = '$';
-    out = put_unsigned(out, len);
-    out = PUT_LITERAL(out, "\r\n");
-    out = put_bytes(out, prefix, (size_t)(end - prefix));
-    out = put_bytes(out, request->key, request->key_len);
+    out = seqc_put_length(out,
+                          (size_t)(end - prefix) + request->key_len +
+                              !has_tag + 1 + call->token_len);
+    out = seqc_put_bytes(out, prefix, (size_t)(end - prefix));
+    out = seqc_put_bytes(out, request->key, request->key_len);
     if (!has_tag) {
         *out++ = '}';
     }
     *out++ = ':';
-    out = put_bytes(out, seqc_call_token(call), call->token_len);
-    return PUT_LITERAL(out, "\r\n");
+    out = seqc_put_bytes(out, seqc_call_token(call), call->token_len);
+    return SEQC_PUT_LITERAL(out, "\r\n");
 }
 
 static char *
@@ -118,23 +53,23 @@ put_increase_once(char *out,
                   const struct seqc_request *request,
                   bool script_known)
 {
-    out = PUT_LITERAL(out, "*7\r\n");
+    out = SEQC_PUT_LITERAL(out, "*7\r\n");
     out = PUT_SCRIPT(out, SEQC_INCREASE_ONCE, script_known);
-    out = PUT_LITERAL(out, "$1\r\n2\r\n");
-    out = put_string(out, request->key, request->key_len);
-    out = put_record_key(out, request);
-    out = put_integer(out, request->amount);
-    return put_integer(out, request->call->token_ttl_s);
+    out = SEQC_PUT_LITERAL(out, "$1\r\n2\r\n");
+    out = seqc_put_string(out, request->key, request->key_len);
+    out = seqc_encode_record_key(out, request);
+    out = seqc_put_integer(out, request->amount);
+    return seqc_put_integer(out, request->call->token_ttl_s);
 }
 
 static char *
 put_mget(char *out, const struct seqc_request *head)
 {
     *out++ = '*';
-    out = put_unsigned(out, (uint64_t)head->span + 1);
-    out = PUT_LITERAL(out, "\r\n$4\r\nMGET\r\n");
+    out = seqc_put_unsigned(out, (uint64_t)head->span + 1);
+    out = SEQC_PUT_LITERAL(out, "\r\n$4\r\nMGET\r\n");
     for (uint32_t i = 0; i < head->span; i++) {
-        out = put_string(out, head[i].key, head[i].key_len);
+        out = seqc_put_string(out, head[i].key, head[i].key_len);
     }
     return out;
 }
@@ -143,10 +78,10 @@ put_mget(char *out, const struct seqc_request *head)
 static size_t
 command_room(const struct seqc_request *request)
 {
-    size_t room = 128 + request->key_len + INTEGER_CHARS + 8;
+    size_t room = 128 + request->key_len + SEQC_INTEGER_CHARS + 8;
 
     for (uint32_t i = 1; i < request->span; i++) {
-        room += request[i].key_len + INTEGER_CHARS + 8;
+        room += request[i].key_len + SEQC_INTEGER_CHARS + 8;
     }
     if (request->op == SEQC_OP_RAISE) {
         room += sizeof SEQC_RAISE_SCRIPT;
@@ -162,27 +97,27 @@ put_command(char *out, const struct seqc_request *request, bool script_known)
 {
     switch ((enum seqc_op)request->op) {
     case SEQC_OP_GET:
-        out = PUT_LITERAL(out, "*2\r\n$3\r\nGET\r\n");
-        return put_string(out, request->key, request->key_len);
+        out = SEQC_PUT_LITERAL(out, "*2\r\n$3\r\nGET\r\n");
+        return seqc_put_string(out, request->key, request->key_len);
     case SEQC_OP_INCREASE:
         if (request->amount == 1) {
-            out = PUT_LITERAL(out, "*2\r\n$4\r\nINCR\r\n");
-            return put_string(out, request->key, request->key_len);
+            out = SEQC_PUT_LITERAL(out, "*2\r\n$4\r\nINCR\r\n");
+            return seqc_put_string(out, request->key, request->key_len);
         }
-        out = PUT_LITERAL(out, "*3\r\n$6\r\nINCRBY\r\n");
-        out = put_string(out, request->key, request->key_len);
-        return put_integer(out, request->amount);
+        out = SEQC_PUT_LITERAL(out, "*3\r\n$6\r\nINCRBY\r\n");
+        out = seqc_put_string(out, request->key, request->key_len);
+        return seqc_put_integer(out, request->amount);
     case SEQC_OP_RAISE:
         return put_raise(out, request, script_known);
     case SEQC_OP_DELETE:
-        out = PUT_LITERAL(out, "*2\r\n$3\r\nDEL\r\n");
-        return put_string(out, request->key, request->key_len);
+        out = SEQC_PUT_LITERAL(out, "*2\r\n$3\r\nDEL\r\n");
+        return seqc_put_string(out, request->key, request->key_len);
     case SEQC_OP_MGET:
         return put_mget(out, request);
     case SEQC_OP_INCREASE_ONCE:
         return put_increase_once(out, request, script_known);
     case SEQC_OP_RAW:
-        return put_bytes(out, request->key, request->key_len);
+        return seqc_put_bytes(out, request->key, request->key_len);
     case SEQC_OP_COUNT:
         break;
     }
@@ -233,9 +168,9 @@ seqc_encode_raw(char *out,
                 const size_t *lengths)
 {
     *out++ = '*';
-    out = put_unsigned(out, argc);
-    out = PUT_LITERAL(out, "\r\n");
+    out = seqc_put_unsigned(out, argc);
+    out = SEQC_PUT_LITERAL(out, "\r\n");
     for (size_t i = 0; i < argc; i++) {
-        out = put_string(out, argv[i], lengths[i]);
+        out = seqc_put_string(out, argv[i], lengths[i]);
     }
 }

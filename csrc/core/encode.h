@@ -29,6 +29,12 @@ seqc_status seqc_encode(struct seqc_buf *buf,
                         const struct seqc_request *request,
                         bool script_known) SEQC_CHECK;
 
+/* Writes the name of the record of the call's token: "sqc:t:<length of the
+ * key>:<key>:<token>"; a key without a hash tag is made one, so that both live
+ * in one slot.  Returns one past the last byte. */
+#define SEQC_RECORD_KEY_ROOM 64 /* beside the key and the token */
+char *seqc_encode_record_key(char *out, const struct seqc_request *request);
+
 /* Bytes that a command with these arguments takes, and writes it to `out`,
  * which has room for them. */
 size_t seqc_encode_raw_size(size_t argc, const size_t *lengths);

@@ -49,12 +49,13 @@ seqc_link_submit(struct seqc_link *link, struct seqc_call *call)
 {
     seqc_call_ref(call);
     call->waiting = call->count;
+    call->uncounted = link->belief && !call->durable; /* a part of others */
     if (link->regress) {
         hash_keys(link, call);
     }
     for (uint32_t i = 0; i < call->count; i += call->requests[i].span) {
         struct seqc_request *request = &call->requests[i];
-        seqc_stats_add(&link->stats->calls[request->op], 1);
+        seqc_stats_add(&link->stats->calls[request->op], !call->uncounted);
         request->state = SEQC_REQUEST_UNSENT;
         seqc_list_push(&link->unsent, request);
     }
@@ -148,7 +149,6 @@ encode_next(struct seqc_link *link)
     if (status) {
         return status;
     }
-    request->call->connection = link->connection;
     if (link->regress && request->op != SEQC_OP_RAW) {
         if (request->next) {
             seqc_regress_prefetch(link->regress, request->next->hash);
@@ -265,12 +265,6 @@ seqc_link_feed(struct seqc_link *link,
         seqc_regress_unlock(link->regress);
     }
     return status;
-}
-
-const char *
-seqc_link_why(const struct seqc_link *link)
-{
-    return link->replies.why ? link->replies.why : "";
 }
 
 /* ---- the end of a connection, of the link, of a call ---- */
@@ -417,6 +411,7 @@ seqc_link_abandon(struct seqc_link *link,
     if (call->abandoned || !call->waiting) {
         return;
     }
+    call->uncounted = call->uncounted || call->durable;
     for (uint32_t i = 0; i < call->count; i++) {
         struct seqc_request *request = &call->requests[i];
         if (request->state == SEQC_REQUEST_DONE) {
@@ -433,7 +428,7 @@ seqc_link_abandon(struct seqc_link *link,
             request->state = SEQC_REQUEST_IDLE;
             call->waiting--;
         }
-        seqc_stats_add(&link->stats->errors[outcome.status], !call->durable);
+        seqc_stats_add(&link->stats->errors[outcome.status], !call->uncounted);
     }
     call->abandoned = true;
     if (!call->waiting) {

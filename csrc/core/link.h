@@ -81,7 +81,11 @@ seqc_status seqc_link_feed(struct seqc_link *link,
                            const char *data,
                            size_t len,
                            int64_t now_ns) SEQC_CHECK;
-const char *seqc_link_why(const struct seqc_link *link);
+static inline const char *
+seqc_link_why(const struct seqc_link *link)
+{
+    return link->replies.why ? link->replies.why : "";
+}
 
 /* The connection is lost.  `cause`: SEQC_CONNECT, SEQC_TIMEOUT (silence) or
  * SEQC_PROTOCOL (then reads are not repeated either). */

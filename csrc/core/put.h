@@ -25,6 +25,13 @@ seqc_put_unsigned(char *out, uint64_t value)
     char *end = digits + sizeof digits;
     char *p = end;
 
+    if (value < 100) { /* the length of nearly every key */
+        if (value >= 10) {
+            *out++ = (char)('0' + value / 10);
+        }
+        *out++ = (char)('0' + value % 10);
+        return out;
+    }
     do {
         *--p = (char)('0' + value % 10);
         value /= 10;

@@ -113,6 +113,7 @@ struct seqc_call {
     bool durable;          /* carried by server functions, see durable.h */
     bool again;            /* durable: it is sent again after a lost link */
     bool is_slow;          /* durable: some request ended without a number */
+    bool uncounted;        /* its end is counted elsewhere, or is no user's */
     bool abandoned;
     bool is_away;        /* its thread is not in seqc_group_wait */
     bool timed;          /* linked in a list of deadlines */
@@ -121,8 +122,13 @@ struct seqc_call {
     uint16_t token_len;  /* bytes; 0: no token */
     int64_t deadline_ns; /* monotonic, SEQC_TIME_NEVER for none */
     int64_t start_ns;
-    uint64_t thread;     /* of a blocking caller, for fork */
-    uint64_t connection; /* on which it was sent last; see link.h */
+
+    union {
+        uint64_t thread; /* of a blocking caller, for fork */
+        void *context;   /* of a durable one in a loop; see binding/loop.h */
+    };
+
+    uint64_t connection; /* of the first tree that came, or see `bound` */
     void *owner;         /* the awaitable; see binding/loop.h */
     struct seqc_call *next_done;
     uint32_t token_ttl_s; /* how long a server remembers it */

@@ -18,12 +18,13 @@ from .calls import (
     check_config,
     check_loaded,
     check_server,
+    commands_of,
     later,
     make_durable,
     make_store,
+    replies_of,
     startup_error,
-    value_of,
-    words_of,
+    unsent,
 )
 from .drive_async import AsyncDriver
 from .effects import Fcall, Replies, TimeUp
@@ -52,29 +53,17 @@ class AsyncLink:
     def __init__(self, engine: _native.Engine) -> None:
         self._client = _native.AsyncClient(engine, b"")
 
-    def send(self, call: Fcall, seconds: float | None, bound: int = 0) -> Any:
-        """Send a call once; the future of its reply and its connection."""
-        return self._client._execute_once(words_of(call), bound, timeout=seconds)
-
     async def fcalls(
         self, calls: tuple[Fcall, ...], link: Hashable, seconds: float | None
     ) -> Replies:
         """Send the calls, each once, in one go."""
         bound = link if isinstance(link, int) else 0
-        sent = [self.send(call, seconds, bound) for call in calls]
-        first = bound
-        values: list[Any] = []
-        told = await asyncio.gather(*sent, return_exceptions=True)
-        for call, answer in zip(calls, told, strict=True):
-            if isinstance(answer, SeqCacheError):
-                values.append(value_of(call, answer))
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                # A mark of a later connection is not installed: its link is the first.
-                first = first or answer[1]
-                values.append(answer[0])
-        return Replies(values, first or None)
+        if seconds is not None and seconds <= 0:
+            return unsent(calls)
+        told = await self._client._execute_once(
+            commands_of(calls), bound, timeout=seconds
+        )
+        return replies_of(calls, told, bound)
 
     async def load(self, library: str, seconds: float | None) -> None:
         """FUNCTION LOAD; that it is there already is success."""

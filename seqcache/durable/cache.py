@@ -8,7 +8,7 @@ import weakref
 
 from .. import _common, _connect, _live, _native
 from .._cache import Connector, SeqCache
-from ..errors import CallTimeout, SeqCacheError, ServerError
+from ..errors import SeqCacheError, ServerError
 from .calls import (
     Desk,
     DurableOperations,
@@ -17,12 +17,13 @@ from .calls import (
     check_config,
     check_loaded,
     check_server,
+    commands_of,
     later,
     make_durable,
     make_store,
+    replies_of,
     startup_error,
-    value_of,
-    words_of,
+    unsent,
 )
 from .drive import BlockingDriver
 from .effects import Fcall, Replies, TimeUp
@@ -49,27 +50,12 @@ class Link:
     def fcalls(
         self, calls: tuple[Fcall, ...], link: Hashable, seconds: float | None
     ) -> Replies:
-        """Send each call once, one after the other."""
-        end = None if seconds is None else time.monotonic() + seconds
+        """Send the calls, each once, in one go."""
         bound = link if isinstance(link, int) else 0
-        first = bound
-        values: list[Any] = []
-        for call in calls:
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
-                values.append(CallTimeout("no time was left", executed=False))
-                continue
-            try:
-                reply, travelled = self._client._execute_once(
-                    words_of(call), bound, timeout=left
-                )
-            except SeqCacheError as error:
-                values.append(value_of(call, error))
-                continue
-            # A mark of a later connection is not installed: its link is the first.
-            first = first or travelled
-            values.append(reply)
-        return Replies(values, first or None)
+        if seconds is not None and seconds <= 0:
+            return unsent(calls)
+        told = self._client._execute_once(commands_of(calls), bound, timeout=seconds)
+        return replies_of(calls, told, bound)
 
     def load(self, library: str, seconds: float | None) -> None:
         """FUNCTION LOAD; that it is there already is success."""

@@ -28,7 +28,7 @@ from ..errors import (
     StartupError,
 )
 from .drive import boottime
-from .effects import Fcall
+from .effects import Fcall, Replies
 from .epoch import Belief, ProcessState
 from .items import INCR, Item
 from .machine import LIBRARY_NAME, Durable
@@ -142,16 +142,39 @@ def later(error: Exception, end: float) -> float | None:
 # --- the engine's commands ---------------------------------------------------------
 
 
-def words_of(call: Fcall) -> tuple[Any, ...]:
-    """Write a call of a server function as a command."""
-    return ("FCALL", call.name, len(call.keys), *call.keys, *call.args)
+def commands_of(calls: Iterable[Fcall]) -> list[tuple[Any, ...]]:
+    """Write calls of server functions as commands."""
+    return [
+        ("FCALL", call.name, len(call.keys), *call.keys, *call.args) for call in calls
+    ]
 
 
-def value_of(call: Fcall, error: SeqCacheError) -> SeqCacheError:
+def replies_of(
+    calls: Sequence[Fcall], told: tuple[list[Any], int], bound: int
+) -> Replies:
+    """Read what the engine says of commands; they were `bound` to a connection.
+
+    A mark of a later connection is not installed: their link is that of the first.
+    """
+    replies, travelled = told
+    values = [
+        _value_of(call, one) if isinstance(one, SeqCacheError) else one
+        for call, one in zip(calls, replies, strict=True)
+    ]
+    return Replies(values, bound or travelled or None)
+
+
+def _value_of(call: Fcall, error: SeqCacheError) -> SeqCacheError:
     """Return what takes a reply's place: a read that got none counted nothing."""
     if not isinstance(error, OutcomeUnknown) or call.name not in _READS:
         return error
     return CallTimeout(f"no answer: {error.cause or error}")
+
+
+def unsent(calls: Sequence[Fcall]) -> Replies:
+    """Return the replies to calls that there was no time for."""
+    error = CallTimeout("no time was left", executed=False)
+    return Replies([copy.copy(error) for _ in calls], None)
 
 
 def check_loaded(error: ServerError) -> None:
@@ -317,13 +340,11 @@ class Desk:
         own = OutcomeUnknown(
             f"{request.name(self.where, n)}: sent, and it is not known whether it was"
             f" counted: {cause}",
-            hint="do not repeat it blindly: it may count twice"
-            if token is None
-            else "repeat it with the same token",
+            hint=_outcome.REPEAT_BLINDLY if token is None else _outcome.REPEAT_TOKEN,
             cause=cause,
             user_id=request.user_id(n),
             by=request.amounts[n],
-            token=token,
+            token=None if token is None else _common.user_id_of(token, b""),
         )
         own.__cause__ = cause
         return own

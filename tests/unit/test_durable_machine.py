@@ -112,7 +112,7 @@ def test_r6_lease_that_cannot_be_renewed_stops_the_call(script):
 def test_verdicts_of_the_fast_path_need_no_second_sending(script):
     verdicts = [4, [b"low", 5, b"ab", b"9"], [b"same", 2, 1]]
     items = [K, Item(INCR, b"j"), Item(INCR, b"i", 1, b"t")]
-    assert script.run(script.durable.slow(items, verdicts, EPOCH)) == [4, 5, 2]
+    assert script.run(script.slow(items, verdicts)) == [4, 5, 2]
     assert script.done == []
     assert [one.key[:2] for one in script.background] == [("extend", b"j")]
 
@@ -121,7 +121,7 @@ def test_other_epoch_is_looked_up_and_the_call_sent_again(script):
     script.redis = {"seq_open": [[b"cur", b"8.y"]], "seq_incr": [5]}
     script.sql = {"state": [("open", 5.0)]}
     told = [[b"epoch", b"8.y"]]
-    assert script.run(script.durable.slow([K], told, EPOCH)) == [5]
+    assert script.run(script.slow([K], told)) == [5]
     assert script.done[-1] == ("seq_incr", "8.y", 1, "")
 
 
@@ -129,7 +129,7 @@ def test_full_block_is_extended_and_counted_again(script):
     script.sql = {"extend": [[Raised("ok", 30, 20)]]}
     script.redis = {"seq_extend": [[b"ok"]], "seq_incr": [11]}
     told = [[b"full", b"ab", b"10", b"11"]]
-    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.run(script.slow([K], told)) == [11]
     assert script.done[1] == ("seq_extend", EPOCH, "ab", 30, 20)
 
 
@@ -137,7 +137,7 @@ def test_superseded_cell_is_dropped(script):
     script.sql = {"extend": [[Raised("gone")]]}
     script.redis = {"seq_drop": [[b"ok"]], "seq_incr": [11]}
     told = [[b"full", b"ab", b"10", b"11"]]
-    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.run(script.slow([K], told)) == [11]
     assert script.done[1] == ("seq_drop", EPOCH, "ab")
 
 
@@ -147,7 +147,7 @@ def test_fenced_epoch_is_replaced(script):
         "seq_open": [[b"go", b"run"]], "seq_begin": [[b"ok"]], "seq_incr": [11]
     }  # fmt: skip
     told = [[b"full", b"ab", b"10", b"11"]]
-    assert script.run(script.durable.slow([K], told, EPOCH)) == [11]
+    assert script.run(script.slow([K], told)) == [11]
     assert script.durable.stats.fenced == 1
     assert script.done[-1][1] == "9.z"
 
@@ -155,7 +155,7 @@ def test_fenced_epoch_is_replaced(script):
 def test_overflow_is_told_to_its_caller_only(script):
     script.sql = {"extend": [[overflow(b"k")]]}
     told = [[b"full", b"ab", b"10", b"11"]]
-    (error,) = script.run(script.durable.slow([K], told, EPOCH))
+    (error,) = script.run(script.slow([K], told))
     assert isinstance(error, SequenceOverflow)
 
 
@@ -173,7 +173,7 @@ def test_wait_for_a_lease_is_counted_from_the_first_sight(script):
     }
     began = script.now
     told = [[b"take", b"4"]]
-    assert script.run(script.durable.slow([K], told, EPOCH)) == [21]
+    assert script.run(script.slow([K], told)) == [21]
     assert script.now - began == pytest.approx(1.1)
     take = next(one for one in script.done if one[0] == "take")[1][0]
     assert (take.gids, take.floor, take.cell_ceiling) == (frozenset(["ab"]), 1, 10)
@@ -191,7 +191,7 @@ def test_take_that_failed_withdraws_its_marker(script):
     away = CeilingError("away", reason="unavailable")
     script.sql = {"owners": [[Owner("none")]], "take": [away] * 3}
     script.redis = {"seq_mark": [[b"ok", b"0", b"", b"0", b"0"]], "seq_drop": [[b"ok"]]}
-    (error,) = script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH))
+    (error,) = script.run(script.slow([K], [[b"take", b"0"]]))
     assert error is away
     script.run(script.background[0].make())
     assert script.names()[-1] == "seq_drop"
@@ -205,7 +205,7 @@ def test_install_that_was_not_sent_is_never_sent_elsewhere(script):
         "seq_install": [gone],
         "seq_incr": [11],
     }
-    assert script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH)) == [11]
+    assert script.run(script.slow([K], [[b"take", b"0"]])) == [11]
     assert script.names().count("seq_install") == 1
     assert len(script.background) == 1  # the marker's withdrawal
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.durable_script import EPOCH, K, Script
+from unit.durable_script import K, Script
 
 from seqcache.durable.effects import (
     TimeUp,
@@ -62,7 +62,7 @@ NO_LIBRARY = ServerError("ERR Function not found", code="ERR")
 def test_what_is_sent_again_after_an_error(item, retry, error, again):
     script = Script(retry=retry).believe()
     script.redis = {f"seq_{item.op}": [5]}
-    (result,) = script.run(script.durable.slow([item], [error], EPOCH))
+    (result,) = script.run(script.slow([item], [error]))
     if again:
         assert result == 5
         assert ("Rediscover" in script.done) == (error is READONLY)
@@ -76,7 +76,7 @@ def test_error_after_an_unknown_try_stays_unknown():
     script = Script().believe()
     item = Item(INCR, b"k", 1, b"t")
     script.redis = {"seq_incr": [OOM]}
-    (result,) = script.run(script.durable.slow([item], [LOST], EPOCH))
+    (result,) = script.run(script.slow([item], [LOST]))
     assert isinstance(result, OutcomeUnknown)
     assert (result.executed, result.token, result.by) == (None, b"t", 1)
     assert result.cause is OOM
@@ -100,7 +100,7 @@ def test_deadline_says_what_the_call_waited_for(script, tables, kind, reason):
     mark: list[Callable[[], Any] | Any] = tables.pop("mark", [])
     script.sql = tables
     script.redis = {"seq_mark": mark or [[b"ok", b"0", b"", b"0", b"0"]]}
-    (error,) = script.run(script.durable.slow([K], [[b"take", b"0"]], EPOCH))
+    (error,) = script.run(script.slow([K], [[b"take", b"0"]]))
     assert type(error) is kind
     assert error.executed is False
     assert getattr(error, "reason", None) == reason
@@ -111,13 +111,13 @@ def test_deadline_says_what_the_call_waited_for(script, tables, kind, reason):
 def test_deadline_after_a_lost_reply_is_unknown(script):
     script.redis = {"seq_incr": [time_up]}
     item = Item(INCR, b"k", 2, b"t")
-    (error,) = script.run(script.durable.slow([item], [LOST], EPOCH))
+    (error,) = script.run(script.slow([item], [LOST]))
     assert isinstance(error, OutcomeUnknown)
 
 
 def test_token_with_another_amount_conflicts(script):
     item = Item(INCR, b"k", 2, b"t")
-    (error,) = script.run(script.durable.slow([item], [[b"same", 9, 3]], EPOCH))
+    (error,) = script.run(script.slow([item], [[b"same", 9, 3]]))
     assert isinstance(error, TokenConflict)
 
 
@@ -126,7 +126,7 @@ def test_bulk_keeps_each_outcome_apart(script):
     told = [1, [b"err", b"WRONGTYPE Operation"], [b"take", b"junk"], [b"busy"],
             [b"err", b"ERR increment or decrement would overflow"]]  # fmt: skip
     script.redis = {"seq_incr": [8]}
-    a, b, c, d, e = script.run(script.durable.slow(items, told, EPOCH))
+    a, b, c, d, e = script.run(script.slow(items, told))
     assert (a, d) == (1, 8)
     assert isinstance(b, NotASequence)
     assert isinstance(c, NotASequence)

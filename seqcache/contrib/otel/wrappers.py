@@ -41,14 +41,14 @@ METHODS = (
 
 def blocking(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> Any:
     """Stand around a method of the blocking face."""
-    is_leaf = _is_leaf(original)
+    in_c = _is_in_c(original)
 
     @wraps(original)
     def traced(self: SeqCache, *args: Any, **given: Any) -> Any:
         if is_untold():
             return original(self, *args, **given)
         call = telemetry.begin(self, method, args, given)
-        token = None if is_leaf else call.enter()
+        token = None if in_c and not self._engine.is_durable else call.enter()
         try:
             result = original(self, *args, **given)
         except BaseException as error:
@@ -65,14 +65,14 @@ def blocking(telemetry: Telemetry, method: str, original: Callable[..., Any]) ->
 
 def in_loop(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> Any:
     """Stand around a method of the asyncio face: what it returns stays a future."""
-    is_leaf = _is_leaf(original)
+    in_c = _is_in_c(original)
 
     @wraps(original)
     def traced(self: AsyncSeqCache, *args: Any, **given: Any) -> Any:
         if is_untold():
             return original(self, *args, **given)
         call = telemetry.begin(self, method, args, given)
-        token = None if is_leaf else call.enter()
+        token = None if in_c and not self._engine.is_durable else call.enter()
         try:
             result = original(self, *args, **given)
         except BaseException as error:
@@ -89,8 +89,8 @@ def in_loop(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> 
     return traced
 
 
-def _is_leaf(original: Any) -> bool:
-    """Whether nothing that a call does has a span of its own: the engine's C."""
+def _is_in_c(original: Any) -> bool:
+    """Whether nothing that a call does has a span of its own, but for durable SQL."""
     return not hasattr(original, "__code__")
 
 

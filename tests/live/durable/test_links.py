@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 import pytest
 
 import seqcache
 from seqcache.durable.effects import Fcall
-from seqcache.durable.epoch import ProcessState
-from seqcache.durable.items import GET, INCR, Item
-from seqcache.durable.machine import Durable
 from seqcache.errors import ConnectError, ServerError
 
 READ = Fcall("seq_get", (b"k", b"sqc:m:{k}"), ("", 0))
@@ -68,29 +64,3 @@ def test_what_the_server_refuses_is_sent_once(run, durable_server, url):
     assert "unction not found" in str(refused.values[0])
     stats = durable_server.info("commandstats")["cmdstat_fcall"]
     assert stats.startswith("calls=2,"), stats
-
-
-@pytest.mark.parametrize("fence", ["lease", "connection"])
-def test_quick_call_needs_a_lease_that_is_valid_now(fence):
-    """R6, and the renewal that is due goes before the quick way."""
-    now = [9.0]
-    process = ProcessState()
-    durable = Durable(lambda: now[0], fence=fence, process=process)
-    items = [Item(INCR, b"k", 1)]
-    assert durable.quick(items) is None  # no epoch yet
-    process.deadline["1.ab"] = 10.0 if fence == "lease" else math.inf
-    durable._believe("1.ab", 9.5)
-    quick = durable.quick(items)
-    assert quick is not None
-    token, call = quick
-    assert (token, call.name, call.args[0]) == ("1.ab", "seq_incr", "1.ab")
-    assert call.args[2] == ("" if fence == "lease" else "v")
-    for moment in (9.5, 10.0, 11.0):
-        now[0] = moment
-        assert (durable.quick(items) is None) == (fence == "lease")
-    durable._believe("1.ab", math.inf)
-    assert (durable.quick(items) is None) == (fence == "lease")  # at 11 it is over
-    now[0] = 9.9
-    assert durable.quick(items) is not None
-    mixed = [Item(INCR, b"k", 1), Item(GET, b"k", 0)]
-    assert durable.quick(mixed) is None  # two calls

@@ -272,7 +272,7 @@ static PyMethodDef fast_methods[] = {
 
 static PyType_Slot fast_slots[] = {
     {Py_tp_doc,
-     (void *)"FastPath(slow, prefetch, touch)\n--\n\n"
+     (void *)"FastPath(slow, prefetch, touch, /)\n--\n\n"
              "The belief of a durable state machine, for links to send by."},
     {Py_tp_new, fast_new},
     {Py_tp_dealloc, fast_dealloc},

@@ -90,7 +90,8 @@ module_exec(PyObject *module)
         store_setup_type(module, state) || codec_setup_types(module, state) ||
         cells_setup_type(module, state) ||
         stalled_setup_type(module, state) ||
-        fast_setup_type(module, state) || slow_call_setup_type(module, state) ||
+        fast_setup_type(module, state) ||
+        slow_call_setup_type(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||
         client_setup_type(module, state) ||
         aclient_setup_type(module, state)) {

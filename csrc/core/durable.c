@@ -126,14 +126,12 @@ put_fcall(char *out,
     const struct seqc_request *request = head;
     bool once = has_token(head);
     uint64_t keys = (2 + (uint64_t)once) * count;
-    char digits[SEQC_INTEGER_CHARS];
-    char *end = seqc_put_unsigned(digits, keys);
 
     *out++ = '*';
     out = seqc_put_unsigned(out, 5 + keys + (once ? 2 : lease->verify));
     out = SEQC_PUT_LITERAL(out, "\r\n$5\r\nFCALL\r\n");
     out = put_function(out, head, count > 1);
-    out = seqc_put_string(out, digits, (size_t)(end - digits));
+    out = seqc_put_integer(out, (int64_t)keys);
     for (uint32_t i = 0; i < count; i++, request = request->next) {
         out = seqc_put_string(out, request->key, request->key_len);
         out = put_cell_name(out, request->key, request->key_len);

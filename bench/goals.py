@@ -204,13 +204,10 @@ class Table:
                 yield self.faster("S6", name, goal, point(OURS, variant), others)
 
     def memory_rows(self) -> Iterable[Row]:
-        """S7 and S8 (not in this version), S9, S10."""
+        """S7 (not in this version), S9, S10."""
         missing = "not in this version"
         yield Row(
             "S7", "next(lease); awaited", "<= 25 ns; <= 110 ns", "-", note=missing
-        )
-        yield Row(
-            "S8", "durable increase, 100 in flight", ">= 0.6 x", "-", note=missing
         )
         yield self.bounded(
             "S9",
@@ -240,6 +237,32 @@ class Table:
             lambda size: f"{size:,.0f} B",
             other=Point("inflight_memory", FLOOR, HELD_OTHERS),
         )
+
+    def durable_rows(self) -> Iterable[Row]:
+        """S8: beside plain increases of the same run; threads without a goal."""
+        ours = Point("durable", OURS, 100, "asyncio")
+        what = "durable increase, 100 in flight"
+        times: Callable[[float], str] = lambda ratio: f"{ratio:.2f} x"  # noqa: E731
+        yield self.bounded(
+            "S8", f"{what}, of plain", ours, "rate_ratio", 0.6, times, at_least=True
+        )
+        yield self.bounded("S8", f"{what}, CPU of plain", ours, "cpu_ratio", 1.2, times)
+        waits = self._results.values(ours, "sql_waits")
+        yield Row(
+            "S8",
+            f"{what}, waited for SQL",
+            "0",
+            f"{sum(waits):.0f}" if waits else "-",
+            verdict=judge(sum(waits), 0, at_most=True) if waits else "",
+            note=self._results.error(ours) or "",
+        )
+        for number in (1, 8, 32):
+            point = Point("durable", OURS, number, "threads")
+            rate = self._results.median(point, "rate_ratio")
+            cpu = self._results.median(point, "cpu_ratio")
+            if rate is not None and cpu is not None:
+                text = f"{times(rate)}, CPU {times(cpu)}"
+                yield Row("", f"durable, threads: {number}, of plain", "", text)
 
     def other_rows(self) -> Iterable[Row]:
         """S11, S12."""
@@ -295,6 +318,7 @@ class Table:
             self.thread_rows,
             self.bulk_rows,
             self.memory_rows,
+            self.durable_rows,
             self.other_rows,
             self.limit_rows,
         )

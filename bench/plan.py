@@ -22,6 +22,7 @@ QUESTIONS = (
     "inflight_memory",
     "import_time",
     "fairness",
+    "durable",
     "telemetry",
 )
 
@@ -85,6 +86,12 @@ def fairness() -> list[Point]:
     return [Point("fairness", client, 1000) for client in clients]
 
 
+def durable() -> list[Point]:
+    """S8."""
+    loads = [("asyncio", 100), *(("threads", number) for number in THREADS)]
+    return [Point("durable", OURS, load, variant) for variant, load in loads]
+
+
 def telemetry() -> list[Point]:
     """Return what tracing and counting cost a call, next to none of it."""
     return [
@@ -98,6 +105,7 @@ def every_point() -> list[Point]:
     """Return all points, in the order of the table."""
     parts = (
         *(async_calls, threads, bulk, memory, inflight_memory, imports, fairness),
+        durable,
         telemetry,
     )
     return [point for part in parts for point in part()]

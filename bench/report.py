@@ -10,7 +10,7 @@ from bench.results import Results
 from bench.task import Point
 
 HEAD = ("#", "what", "goal", "measured", "against", "ratio", "verdict", "note")
-ORDER = ("async_calls", "threads", "bulk", "fairness", "telemetry")
+ORDER = ("async_calls", "threads", "bulk", "fairness", "durable", "telemetry")
 
 
 def ratio_text(ratio: float | None) -> str:

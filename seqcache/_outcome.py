@@ -143,6 +143,8 @@ def _cause(text: str | None, cause_name: str, timeout: float | None) -> SeqCache
         return ProtocolError(text or "the peer does not speak RESP")
     if text and cause_name == "ConnectError":
         return ConnectError(text)
+    if text and cause_name == "CeilingError":
+        return ceiling("its commit", text)
     if text and cause_name in _REFUSALS:
         return _refused(cause_name, "its repeat", text, False)
     return CallTimeout(text or f"no answer within {_span(timeout)}")

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/memory.h"
+#include "core/park.h"
 
 /* Keys in a page. */
 #define PAGE_KEYS 1000
@@ -37,14 +38,17 @@ cells_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     CellsObject *self;
 
+    int keeps_tokens;
+
     (void)kwargs;
-    if (!PyArg_ParseTuple(args, "")) {
+    if (!PyArg_ParseTuple(args, "p", &keeps_tokens)) {
         return NULL;
     }
     self = (CellsObject *)type->tp_alloc(type, 0);
     if (!self) {
         return NULL;
     }
+    self->keeps_tokens = keeps_tokens;
     self->cells = seqc_cells_new();
     if (!self->cells) {
         Py_DECREF(self);
@@ -86,6 +90,82 @@ cells_grant(CellsObject *self, PyObject *args)
     }
     struct seqc_cells_grant grant = {base, ceiling, low};
     if (seqc_cells_grant(self->cells, key, (size_t)len, &grant)) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    increase_doc,
+    "increase($self, key, by, /)\n--\n\n"
+    "Increases before those in line: (number, is it low?), None if the "
+    "ceiling\nis too low.");
+
+static PyObject *
+cells_increase(CellsObject *self, PyObject *args)
+{
+    struct seqc_cells_ask ask = {.first = true};
+    Py_ssize_t len;
+    long long by;
+    int64_t seq;
+    bool low;
+
+    if (!PyArg_ParseTuple(args, "y#L", &ask.key, &len, &by)) {
+        return NULL;
+    }
+    ask.len = (size_t)len;
+    ask.amount = by;
+    if (by < 1 || !cells_are_open(self->cells) ||
+        seqc_cells_increase(self->cells, &ask, &seq, &low)) {
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("(LO)", (long long)seq, low ? Py_True : Py_False);
+}
+
+struct recorded {
+    int64_t last;
+};
+
+static seqc_status
+give_recorded(void *context, int64_t *out_seq)
+{
+    *out_seq = ((struct recorded *)context)->last;
+    return SEQC_OK;
+}
+
+PyDoc_STRVAR(record_doc,
+             "record($self, key, token, last, count, seconds, /)\n--\n\n"
+             "What the database has of a token: it is answered from here.");
+
+static PyObject *
+cells_record(CellsObject *self, PyObject *args)
+{
+    struct seqc_once_call call = {0};
+    Py_ssize_t len, token_len;
+    long long last, count, seconds;
+    int64_t seq;
+
+    if (!PyArg_ParseTuple(args,
+                          "y#y#LLL",
+                          &call.key,
+                          &len,
+                          &call.token,
+                          &token_len,
+                          &last,
+                          &count,
+                          &seconds)) {
+        return NULL;
+    }
+    struct recorded recorded = {last};
+    call.len = (size_t)len;
+    call.token_len = (size_t)token_len;
+    call.by = count;
+    call.now_ns = seqc_now_ns();
+    call.ttl_ns = seconds * INT64_C(1000000000);
+    call.increase = give_recorded;
+    call.context = &recorded;
+    if (seqc_once_increase(seqc_cells_once_view(self->cells), &call, &seq) ==
+        SEQC_NOMEM) {
         return PyErr_NoMemory();
     }
     Py_RETURN_NONE;
@@ -208,6 +288,8 @@ cells_page(CellsObject *self, PyObject *argument)
 
 static PyMethodDef cells_methods[] = {
     {"grant", (PyCFunction)cells_grant, METH_VARARGS, grant_doc},
+    {"increase", (PyCFunction)cells_increase, METH_VARARGS, increase_doc},
+    {"record", (PyCFunction)cells_record, METH_VARARGS, record_doc},
     {"look", (PyCFunction)cells_look, METH_O, look_doc},
     {"set_lease", (PyCFunction)cells_set_lease, METH_O, set_lease_doc},
     {"forget", (PyCFunction)cells_forget, METH_NOARGS, forget_doc},
@@ -218,7 +300,9 @@ static PyMethodDef cells_methods[] = {
 
 static PyType_Slot cells_slots[] = {
     {Py_tp_doc,
-     (void *)"Cells()\n--\n\nCounters in this process, under ceilings."},
+     (void *)"Cells(keeps_tokens, /)\n--\n\nCounters in this process, under "
+             "ceilings.  keeps_tokens: the\ndatabase keeps the records of "
+             "tokens."},
     {Py_tp_new, cells_new},
     {Py_tp_dealloc, cells_dealloc},
     {Py_tp_methods, cells_methods},

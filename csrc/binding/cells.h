@@ -10,10 +10,11 @@
 
 #include "binding/engine.h"
 
-/* `_native.Cells()` */
+/* `_native.Cells(keeps_tokens)` */
 typedef struct CellsObject {
     PyObject_HEAD
     seqc_cells *cells;
+    bool keeps_tokens; /* the database does: see Cells.record */
 } CellsObject;
 
 int cells_setup_type(PyObject *module, struct module_state *state);

@@ -26,6 +26,7 @@ typedef struct EngineObject {
     seqc_store *store;            /* memory://, else NULL */
     seqc_cells *cells;            /* the same with ceilings, else NULL */
     PyObject *keeper;             /* of the cells, see cells.h */
+    bool keeps_tokens;            /* it does, not the cells */
     struct seqc_regress *regress; /* owned; NULL: off */
     struct seqc_group **groups;   /* owned; the blocking links */
     size_t group_count;

@@ -33,6 +33,7 @@ engine_keep(EngineObject *engine, PyObject *args)
         return NULL;
     }
     engine->cells = seqc_cells_ref(((CellsObject *)cells)->cells);
+    engine->keeps_tokens = ((CellsObject *)cells)->keeps_tokens;
     engine->keeper = Py_NewRef(keeper);
     Py_RETURN_NONE;
 }
@@ -66,24 +67,41 @@ increase_cell(seqc_cells *cells,
 }
 
 struct celled_request {
-    seqc_cells *cells;
+    EngineObject *engine;
     struct seqc_request *request;
 };
+
+/* The keeper counts it and has it recorded by the database first. */
+static seqc_status
+await_record(seqc_cells *cells, const struct seqc_request *request)
+{
+    int64_t seq, ceiling;
+
+    return seqc_cells_look(
+               cells, request->key, request->key_len, &seq, &ceiling) &&
+                   request->amount > SEQC_CELLS_LAST - seq
+               ? SEQC_OVERFLOW
+               : SEQC_CEILING;
+}
 
 static seqc_status
 increase_celled(void *context, int64_t *out_seq)
 {
     const struct celled_request *celled = context;
 
-    return increase_cell(celled->cells, celled->request, out_seq);
+    return celled->engine->keeps_tokens
+               ? await_record(celled->engine->cells, celled->request)
+               : increase_cell(
+                     celled->engine->cells, celled->request, out_seq);
 }
 
 static seqc_status
-run_one(seqc_cells *cells, struct seqc_request *request)
+run_one(EngineObject *engine, struct seqc_request *request)
 {
+    seqc_cells *cells = engine->cells;
     struct seqc_cells_ask ask = {
         request->key, request->key_len, request->amount, &request->in_line};
-    struct celled_request celled = {cells, request};
+    struct celled_request celled = {engine, request};
 
     switch ((enum seqc_op)request->op) {
     case SEQC_OP_GET:
@@ -134,8 +152,7 @@ cells_run(EngineObject *engine, struct seqc_call *call)
         if (!is_left(request)) {
             continue;
         }
-        seqc_status status =
-            open ? run_one(engine->cells, request) : SEQC_CEILING;
+        seqc_status status = open ? run_one(engine, request) : SEQC_CEILING;
         if (status == SEQC_CEILING) {
             left++;
         } else {
@@ -238,11 +255,15 @@ wanted_of(const struct seqc_request *request)
     bool increases = counts(request);
     bool raises = request->op == SEQC_OP_RAISE;
 
-    return Py_BuildValue("(y#LL)",
+    bool has_token = request->op == SEQC_OP_INCREASE_ONCE;
+
+    return Py_BuildValue("(y#LLy#)",
                          request->key,
                          (Py_ssize_t)request->key_len,
                          increases ? (long long)request->amount : 0,
-                         raises ? (long long)request->amount : 0);
+                         raises ? (long long)request->amount : 0,
+                         has_token ? seqc_call_token(request->call) : NULL,
+                         (Py_ssize_t)request->call->token_len);
 }
 
 PyDoc_STRVAR(
@@ -325,6 +346,32 @@ stalled_refuse(StalledObject *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(doubt_doc,
+             "doubt($self, text, /)\n--\n\n"
+             "The database failed in the middle: what has a token may have "
+             "counted.");
+
+static PyObject *
+stalled_doubt(StalledObject *self, PyObject *argument)
+{
+    Py_ssize_t len;
+    const char *text = PyUnicode_AsUTF8AndSize(argument, &len);
+
+    if (!text) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < self->call->count; i++) {
+        struct seqc_request *request = &self->call->requests[i];
+        if (is_left(request) && request->op == SEQC_OP_INCREASE_ONCE) {
+            request->error = seqc_error_dup(text, (size_t)len);
+            request->cause = SEQC_CEILING;
+            end_request(self->engine, request, SEQC_UNKNOWN);
+            request->executed = SEQC_EXECUTED_UNKNOWN;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(end_doc,
              "end($self, /)\n--\n\n"
              "The cache was closed: what is left never gets an answer.");
@@ -368,6 +415,7 @@ static PyMethodDef stalled_methods[] = {
     {"wanted", (PyCFunction)stalled_wanted, METH_NOARGS, wanted_doc},
     {"absent", (PyCFunction)stalled_absent, METH_O, absent_doc},
     {"refuse", (PyCFunction)stalled_refuse, METH_O, refuse_doc},
+    {"doubt", (PyCFunction)stalled_doubt, METH_O, doubt_doc},
     {"end", (PyCFunction)stalled_end, METH_NOARGS, end_doc},
     {"result", (PyCFunction)stalled_result, METH_NOARGS, result_doc},
     {"left", (PyCFunction)stalled_left, METH_NOARGS, left_doc},

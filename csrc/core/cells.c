@@ -214,7 +214,8 @@ is_next(const seqc_cells *cells,
         const struct seqc_cells_ask *ask)
 {
     return place->granted && !is_sealed(cells) &&
-           (!place->cell->line || (ask->in_line && *ask->in_line));
+           (!place->cell->line || ask->first ||
+            (ask->in_line && *ask->in_line));
 }
 
 /* It was answered: its place in line is free. */

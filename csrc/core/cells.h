@@ -54,6 +54,7 @@ struct seqc_cells_ask {
     size_t len;
     int64_t amount; /* by, at least 1; or to, at least 0 */
     bool *in_line;
+    bool first; /* goes before those in line */
 };
 
 /* SEQC_CEILING: not before a grant, also when nobody has asked the database

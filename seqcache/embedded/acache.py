@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 
 from .. import _common, _outcome
@@ -13,8 +13,8 @@ from .._acache import AsyncSeqCache
 from .._common import DEFAULT
 from .._future import start
 from .._workers import Workers
-from ..errors import CeilingError
-from .cache import EmbeddedOperations, fitting, refusal, too_late
+from ..errors import SeqCacheError
+from .cache import EmbeddedOperations, fitting, told, too_late
 from .store import Store, close_store, drop_store, open_store
 
 TYPE_CHECKING = False
@@ -32,8 +32,9 @@ __all__ = ["AsyncEmbeddedCache", "open_acache"]
 class AsyncKeeper:
     """What the engine asks when a call meets a ceiling: the call waits as a task."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, token_ttl: int) -> None:
         self.store = store
+        self.token_ttl = token_ttl
         self.closed = False
         self._waiting: set[Future[Any]] = set()
 
@@ -47,7 +48,7 @@ class AsyncKeeper:
         return start(self._bring(call, self._ask(call)), asyncio.get_running_loop())
 
     def _ask(self, call: _native.Stalled) -> Future[frozenset[bytes]]:
-        future = self.store.granter.ask(call.wanted())
+        future = self.store.granter.ask(call.wanted(), self.token_ttl)
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
         if self.closed:
@@ -58,20 +59,18 @@ class AsyncKeeper:
         self, call: _native.Stalled, future: Future[frozenset[bytes]]
     ) -> Any:
         while True:
+            error: BaseException | None = None
             try:
                 async with asyncio.timeout(call.left()):
-                    absent = await asyncio.wrap_future(future)
-                for key in absent:
-                    call.absent(key)
-            except TimeoutError:
-                call.refuse(too_late(self.store))
+                    for key in await asyncio.wrap_future(future):
+                        call.absent(key)
             except asyncio.CancelledError:
                 if not self.closed:
                     raise
-                call.end()
-            except CeilingError as error:
-                call.refuse(refusal(error))
-            if call.run():
+                error = CancelledError()
+            except (TimeoutError, SeqCacheError) as failed:
+                error = failed
+            if call.run() or (error is not None and told(self.store, call, error)):
                 return call.result()
             future = self._ask(call)
 
@@ -216,7 +215,7 @@ async def open_acache(config: Config) -> AsyncSeqCache:
         raise
     try:
         engine = _common.open_engine(config, None, 0)
-        keeper = AsyncKeeper(store)
+        keeper = AsyncKeeper(store, config.token_ttl)
         engine.keep(store.cells, keeper)
         return AsyncEmbeddedCache(
             engine,

@@ -11,7 +11,7 @@ from functools import partial
 from .. import _common, _outcome
 from .._cache import SeqCache
 from .._common import DEFAULT
-from ..errors import CeilingError, SeqCacheError
+from ..errors import CeilingError, OutcomeUnknown, SeqCacheError
 from .store import Store, close_store, drop_store, open_store
 
 TYPE_CHECKING = False
@@ -27,9 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedCache", "Keeper", "open_cache"]
 
 
-def refusal(error: CeilingError) -> str:
-    """Write an error of the database as the text that a call is refused with."""
-    return f"{error.reason or 'unavailable'} {error.args[0]}"
+def told(store: Store, call: _native.Stalled, error: BaseException) -> bool:
+    """End what is left of a call with an error; whether nothing is left of it."""
+    if isinstance(error, CancelledError):
+        call.end()
+    elif isinstance(error, TimeoutError):
+        call.refuse(too_late(store))
+    elif isinstance(error, OutcomeUnknown):
+        call.doubt(f"unavailable {error.args[0]}")
+    elif isinstance(error, CeilingError):
+        call.refuse(f"{error.reason or 'unavailable'} {error.args[0]}")
+    else:
+        raise error
+    return call.run()
 
 
 def too_late(store: Store) -> str:
@@ -42,8 +52,9 @@ def too_late(store: Store) -> str:
 class Keeper:
     """What the engine asks at a ceiling: the call waits in its own thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, token_ttl: int) -> None:
         self.store = store
+        self.token_ttl = token_ttl
         self.closed = False
         self._waiting: set[Future[Any]] = set()
 
@@ -54,23 +65,20 @@ class Keeper:
     def stalled(self, call: _native.Stalled) -> Any:
         """Wait until the call can go on, or refuse it; what the caller gets."""
         while True:
-            future = self.store.granter.ask(call.wanted())
+            future = self.store.granter.ask(call.wanted(), self.token_ttl)
             self._waiting.add(future)
+            error: BaseException | None = None
             try:
                 if self.closed:
                     future.cancel()
                 for key in future.result(call.left()):
                     call.absent(key)
-            except FutureTimeout:
+            except (FutureTimeout, CancelledError, SeqCacheError) as failed:
                 future.cancel()
-                call.refuse(too_late(self.store))
-            except CancelledError:
-                call.end()
-            except CeilingError as error:
-                call.refuse(refusal(error))
+                error = failed
             finally:
                 self._waiting.discard(future)
-            if call.run():
+            if call.run() or (error is not None and told(self.store, call, error)):
                 return call.result()
 
     def close(self) -> None:
@@ -218,7 +226,7 @@ def open_cache(config: Config) -> SeqCache:
     store = open_store(config)
     try:
         engine = _common.open_engine(config, None, 0)
-        keeper = Keeper(store)
+        keeper = Keeper(store, config.token_ttl)
         engine.keep(store.cells, keeper)
         return EmbeddedCache(
             engine, config.key_prefix, config, view=False, store=store, keeper=keeper

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .._workers import Workers
 from ..durable.epoch import DurableStats
 from ..errors import CeilingError
-from .rows import CAP, WAIT, Want
+from .rows import CAP, WAIT, Record, Want
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +26,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqcache")
 
-Wanted: TypeAlias = list[tuple[bytes, int, int]]
-#: What a call wants, and the future of the keys that are nowhere.
-Asked: TypeAlias = tuple[Wanted, Future[frozenset[bytes]]]
+Token: TypeAlias = tuple[bytes, bytes]  # of a key
+Count: TypeAlias = tuple[int, int]  # how many numbers, and for how many seconds
+#: (key, by, to, token), as `_native.Stalled.wanted` says it.
+Wanted: TypeAlias = list[tuple[bytes, int, int, bytes | None]]
 #: Seconds for which closing waits for the thread.
 JOIN_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """What a call wants; the future tells which keys are nowhere."""
+
+    wanted: Wanted
+    token_ttl: int
+    future: Future[frozenset[bytes]] = field(default_factory=Future)
+
+    def take(self) -> bool:
+        """Whether somebody still waits for the answer that comes now."""
+        return self.future.set_running_or_notify_cancel()
 
 
 class Granter:
@@ -55,15 +71,15 @@ class Granter:
         if ledger.tick_seconds:
             self._clock.submit(self._tick)
 
-    def ask(self, wanted: Wanted) -> Future[frozenset[bytes]]:
+    def ask(self, wanted: Wanted, token_ttl: int) -> Future[frozenset[bytes]]:
         """Ask for what a call wants; the future tells which keys are nowhere.
 
         It may be cancelled, and fails with CeilingError.
         """
-        future: Future[frozenset[bytes]] = Future()
+        asked = Asked(wanted, token_ttl)
         self.stats.sql_waits += 1
-        self._add(lambda: self._asked.append((wanted, future)), future)
-        return future
+        self._add(lambda: self._asked.append(asked), asked.future)
+        return asked.future
 
     def run(self, function: Callable[[], Any]) -> Future[Any]:
         """Use the database for something else, in its turn."""
@@ -143,7 +159,7 @@ class Granter:
             with self.quiet:
                 asked, self._waiting = self._waiting + asked, []
                 if self._refusal is not None:
-                    for _, future in (*asked, *jobs):
+                    for future in (*(one.future for one in asked), *map(_last, jobs)):
                         self._refuse(future)
                 else:
                     for function, future in jobs:
@@ -153,17 +169,12 @@ class Granter:
             del asked, jobs
 
     def _round(self, asked: list[Asked], low: set[bytes]) -> None:
-        going = [one for one in asked if not one[1].cancelled()]
-        wants: dict[bytes, Want] = {}
-        for wanted, _ in going:
-            for key, need, to in wanted:
-                want = wants.setdefault(key, Want())
-                want.need = min(want.need + need, CAP)
-                want.to = max(want.to, to)
-        for key in low:
-            wants.setdefault(key, Want()).ahead = True
+        going = [one for one in asked if not one.future.cancelled()]
         try:
+            counts = self._forget_counted(going)
+            wants = self._wants(going, low, counts)
             absent, later = self._grant(wants)
+            self._count(counts, later)
         except Exception as error:
             self._failed(going, error)
             return
@@ -171,17 +182,36 @@ class Granter:
             self._low.difference_update(wants)  # asked for before this round's answer
         self.fenced = bool(later)
         for one in going:
-            if later and any(key in later for key, _, _ in one[0]):
+            if later and any(want[0] in later for want in one.wanted):
                 self._waiting.append(one)
-            elif one[1].set_running_or_notify_cancel():
-                one[1].set_result(absent)
+            elif one.take():
+                one.future.set_result(absent)
 
     def _failed(self, going: list[Asked], error: Exception) -> None:
         if not going or not isinstance(error, CeilingError):
             logger.warning("seqcache: no ceilings ahead of time: %s", error)
-        for _, future in going:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        for one in going:
+            if one.take():
+                one.future.set_exception(error)
+
+    def _wants(
+        self, going: list[Asked], low: set[bytes], counts: dict[Token, Count]
+    ) -> dict[bytes, Want]:
+        """Add up what the calls want of each key."""
+        wants: dict[bytes, Want] = {}
+        for one in going:
+            for key, need, to, token in one.wanted:
+                if token is not None and self.ledger.keeps_tokens:
+                    continue
+                want = wants.setdefault(key, Want())
+                want.need = min(want.need + need, CAP)
+                want.to = max(want.to, to)
+        for (key, _), (need, _) in counts.items():
+            want = wants.setdefault(key, Want())
+            want.need = min(want.need + need, CAP)
+        for key in low:
+            wants.setdefault(key, Want()).ahead = True
+        return wants
 
     def _grant(
         self, wants: dict[bytes, Want]
@@ -201,6 +231,47 @@ class Granter:
             else:
                 self.cells.grant(key, *answer)
         return frozenset(absent), frozenset(later)
+
+    # ------------------------------------------------------------------- tokens
+
+    def _forget_counted(self, going: list[Asked]) -> dict[Token, Count]:
+        """Answer the tokens that have counted; the others, with what they want."""
+        counts: dict[Token, Count] = {}
+        if not self.ledger.keeps_tokens:
+            return counts
+        for one in going:
+            for key, by, _, token in one.wanted:
+                if token is not None:
+                    counts.setdefault((key, token), (by, one.token_ttl))
+        for record in self.ledger.recall(list(counts)) if counts else ():
+            del counts[record.key, record.token]
+            self._answer(record)
+        return counts
+
+    def _count(self, counts: dict[Token, Count], later: frozenset[bytes]) -> None:
+        """Count what the tokens want, and commit their records before the answer."""
+        records: list[Record] = []
+        now = int(time.time())
+        for (key, token), (by, ttl) in counts.items():
+            made = None if key in later else self.cells.increase(key, by)
+            if made is None:
+                continue  # others took what was granted: it asks again
+            records.append(Record(key, token, made[0], by, now + ttl))
+            if made[1]:
+                self.low(key)
+        if records:
+            # Lost before this: numbers that nobody got. After it: they are found.
+            self.ledger.remember(records)
+        for record in records:
+            self._answer(record)
+
+    def _answer(self, record: Record) -> None:
+        seconds = max(1, record.until - int(time.time()))
+        self.cells.record(record.key, record.token, record.last, record.by, seconds)
+
+
+def _last(job: tuple[Any, Future[Any]]) -> Future[Any]:
+    return job[1]
 
 
 def _settle(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ from ..durable.drive import boottime
 from ..durable.epoch import DRIFT, MARGIN_SECONDS, DurableStats
 from ..durable.rows import Extend, Grant, Owner, Raised, Take, split_token
 from ..errors import StartupError
-from .rows import CAP, WAIT, Block, Want
+from .rows import CAP, WAIT, Block, Record, Want
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class LeasedLedger:
     StartupError
         If another process of this machine uses the deployment.
     """
+
+    #: The records of tokens are in the process, and end with it.
+    keeps_tokens = False
 
     def __init__(self, store: CeilingStore, cells: _native.Cells) -> None:
         self._store = store
@@ -255,6 +258,14 @@ class LeasedLedger:
             return False
         self._store.close_epoch(owner.epoch, SQL_SECONDS)
         return True
+
+    def recall(self, _tokens: list[tuple[bytes, bytes]]) -> list[Record]:
+        """Know nothing of tokens: the process itself does."""
+        return []
+
+    def remember(self, _records: list[Record]) -> None:
+        """Refuse: the process itself remembers."""
+        raise AssertionError("the process remembers")
 
     # -------------------------------------------------------------- the others
 

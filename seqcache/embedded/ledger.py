@@ -11,8 +11,8 @@ import sqlite3
 import time
 
 from ..durable.rows import StoreStats, rolled_back
-from ..errors import CeilingError, StartupError
-from .rows import Answer, Row, Want, block_of, decide
+from ..errors import CeilingError, OutcomeUnknown, StartupError
+from .rows import Answer, Record, Row, Want, block_of, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +51,24 @@ CREATE TABLE seq_version (
 );
 INSERT INTO seq_version (id, version) VALUES (1, 1);
 """
+#: What tokens have counted: in files of ours alone.
+TOKENS = """
+CREATE TABLE IF NOT EXISTS seq_token (
+    d VARCHAR(80) NOT NULL,
+    k BLOB NOT NULL,
+    token BLOB NOT NULL,
+    last BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    PRIMARY KEY (d, k, token)
+);
+CREATE INDEX IF NOT EXISTS seq_token_until ON seq_token (until);
+"""
 VERSION = 1
 #: Seconds for which a transaction waits for a tool that is writing.
 BUSY_SECONDS = 2.0
+#: Records of tokens that are cleared away with each one that is written.
+CLEAR = 2
 #: Keys in one question, below what every SQLite takes.
 MANY = 500
 
@@ -92,6 +107,8 @@ class Ledger:
 
     #: The lock is no lease: nothing has to be renewed.
     tick_seconds = 0.0
+    #: The records of tokens are in the file, and survive the process.
+    keeps_tokens = True
 
     def __init__(self, path: str, deployment: str, step: int) -> None:
         self.name = f"sqlite:///{path}"
@@ -156,6 +173,8 @@ class Ledger:
         if "seq_version" not in self._names():
             for statement in SCHEMA.split(";"):
                 execute(statement)
+        for statement in TOKENS.split(";"):
+            execute(statement)
         (version,) = execute("SELECT version FROM seq_version WHERE id = 1").fetchone()
         if version != VERSION:
             raise self._unusable(
@@ -193,7 +212,7 @@ class Ledger:
         conn.execute("BEGIN IMMEDIATE")
         try:
             done = work()
-            conn.execute("COMMIT")
+            self._commit()
         except BaseException:
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
@@ -203,6 +222,17 @@ class Ledger:
         self.stats.latency = taken
         self.stats.latency_max = max(self.stats.latency_max, taken)
         return done
+
+    def _commit(self) -> None:
+        try:
+            self._conn.execute("COMMIT")
+        except sqlite3.Error as error:
+            # The log may hold it, to be found when the file is opened again.
+            raise OutcomeUnknown(
+                f"the commit into {self.name} failed: {error}",
+                executed=None,
+                cause=error,
+            ) from error
 
     def _unavailable(self, why: str) -> CeilingError:
         self.stats.errors += 1
@@ -229,6 +259,9 @@ class Ledger:
             if all(want.reads for want in wants.values()):
                 return self._granted(wants, stats)
             return self._transact(lambda: self._granted(wants, stats))  # type: ignore[no-any-return]
+        except OutcomeUnknown as unknown:
+            # A ceiling that was committed after all is a gap at most.
+            raise self._unavailable(str(unknown.cause)) from unknown
         except sqlite3.Error as error:
             raise self._unavailable(str(error)) from error
 
@@ -293,6 +326,53 @@ class Ledger:
                 mine = row[5] == self._gid
                 found[row[0]] = Row(row[1], row[2], row[3], row[4], mine)
         return found
+
+    # ------------------------------------------------------------------ tokens
+
+    def recall(self, tokens: list[tuple[bytes, bytes]]) -> list[Record]:
+        """What these tokens of these keys have counted, as far as they have."""
+        query = (
+            "SELECT k, token, last, count, until FROM seq_token"
+            " WHERE d = ? AND k = ? AND token = ? AND until > ?"
+        )
+        now = int(time.time())
+        found: list[Record] = []
+        try:
+            for key, token in tokens:
+                words = (self._deployment, key, token, now)
+                for row in self._conn.execute(query, words):
+                    found.append(Record(*row))
+        except sqlite3.Error as error:
+            raise self._unavailable(str(error)) from error
+        return found
+
+    def remember(self, records: list[Record]) -> None:
+        """Commit what tokens have counted, before anybody is told.
+
+        Raises
+        ------
+        CeilingError
+            If nothing was committed.
+        OutcomeUnknown
+            If it may have been.
+        """
+        try:
+            self._transact(lambda: self._remembered(records))
+        except sqlite3.Error as error:
+            raise self._unavailable(str(error)) from error
+
+    def _remembered(self, records: list[Record]) -> None:
+        self._check_file()
+        self._conn.executemany(
+            "INSERT OR REPLACE INTO seq_token (d, k, token, last, count, until)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [(self._deployment, *record) for record in records],
+        )
+        self._conn.execute(
+            "DELETE FROM seq_token WHERE rowid IN"
+            " (SELECT rowid FROM seq_token WHERE until < ? ORDER BY until LIMIT ?)",
+            (int(time.time()), CLEAR * len(records)),
+        )
 
     # -------------------------------------------------------------- the others
 

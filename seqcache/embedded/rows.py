@@ -8,7 +8,17 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..durable.rows import CAP, adapted
 
-__all__ = ["CAP", "WAIT", "Answer", "Block", "Row", "Want", "block_of", "decide"]
+__all__ = [
+    "CAP",
+    "WAIT",
+    "Answer",
+    "Block",
+    "Record",
+    "Row",
+    "Want",
+    "block_of",
+    "decide",
+]
 
 
 class Block(NamedTuple):
@@ -49,6 +59,16 @@ class Row(NamedTuple):
     step: int
     raised_at: int
     mine: bool
+
+
+class Record(NamedTuple):
+    """What a token counted: the last of `by` numbers; `until` in seconds of UTC."""
+
+    key: bytes
+    token: bytes
+    last: int
+    by: int
+    until: int
 
 
 class Later(Enum):

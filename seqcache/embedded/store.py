@@ -41,7 +41,7 @@ class Store:
     def __init__(self, place: Place, config: Config, owner: Owner | None) -> None:
         self.place = place
         self.owner = owner
-        self.cells = _native.Cells()
+        self.cells = _native.Cells(owner is not None)
         self.ledger = self._ledger(config)
         self.granter = Granter(self.ledger, self.cells)
         self.users = 1

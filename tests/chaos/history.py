@@ -66,7 +66,12 @@ def check(records: Iterable[Record], *, dense: bool = False) -> Report:
     """Judge a history; with `dense` also D (no faults, raises, lost replies)."""
     report = Report()
     by_key: dict[str, list[Record]] = {}
+    begun: dict[tuple[str, str], float] = {}
     for record in records:
+        if record.token is not None:
+            # One that failed, or never came back, may be the one that counted.
+            named = (record.key, record.token)
+            begun[named] = min(record.start, begun.get(named, record.start))
         report.calls += 1
         report.slowest = max(report.slowest, record.end - record.start)
         if record.value is None:
@@ -77,11 +82,16 @@ def check(records: Iterable[Record], *, dense: bool = False) -> Report:
             report.increases += record.op == "incr"
             by_key.setdefault(record.key, []).append(record)
     for key in sorted(by_key):
-        _check_key(key, _merge_tokens(key, by_key[key], report), report, dense)
+        _check_key(key, _merge_tokens(key, by_key[key], begun, report), report, dense)
     return report
 
 
-def _merge_tokens(key: str, records: list[Record], report: Report) -> list[Record]:
+def _merge_tokens(
+    key: str,
+    records: list[Record],
+    begun: dict[tuple[str, str], float],
+    report: Report,
+) -> list[Record]:
     """All calls with one token are one call, from the first start on (T)."""
     out: list[Record] = []
     tokens: dict[str, list[Record]] = {}
@@ -94,7 +104,7 @@ def _merge_tokens(key: str, records: list[Record], report: Report) -> list[Recor
         values = {call.value for call in calls}
         if len(values) > 1:
             report.note("T", f"{key}: token {token} got {sorted(values, key=str)}")
-        start = min(call.start for call in calls)
+        start = begun[key, token]
         for value in values:
             same = [call for call in calls if call.value == value]
             end = min(call.end for call in same)

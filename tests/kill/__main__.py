@@ -25,7 +25,7 @@ def main() -> int:
     faces = [sys.argv[2]] if len(sys.argv) > 2 else ["sync", "async"]
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time())
     print(f"seed {seed}\n{'face':6} {'kills':>6} {'calls':>9} {'failed':>7}", end="")
-    print(f" {'U':>3} {'M':>3} {'G':>3} {'gaps':>9} {'slowest':>8}")
+    print(f" {'U':>3} {'M':>3} {'G':>3} {'T':>3} {'gaps':>9} {'slowest':>8}")
     broken = 0
     for face in faces:
         with tempfile.TemporaryDirectory() as name:
@@ -34,7 +34,10 @@ def main() -> int:
             told = play(folder, kills, url=url, face=face, seed=seed)
             one = told.report
             row = f"{face:6} {kills:6} {one.calls:9} {one.failed:7} {one.U:3} {one.M:3}"
-            print(f"{row} {one.G:3} {one.gaps:9} {one.slowest:7.3f}s", flush=True)
+            print(
+                f"{row} {one.G:3} {one.T:3} {one.gaps:9} {one.slowest:7.3f}s",
+                flush=True,
+            )
             if told.broken:
                 broken += told.broken
                 print("\n".join(one.texts))

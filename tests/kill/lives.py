@@ -30,8 +30,8 @@ class Outcome:
 
     @property
     def broken(self) -> int:
-        """Numbers that repeat or go back."""
-        return self.report.violations("UMG")
+        """Numbers that repeat or go back, tokens with two."""
+        return self.report.violations("UMGT")
 
 
 def play(

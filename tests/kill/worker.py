@@ -27,7 +27,13 @@ from chaos.history import Record  # noqa: E402
 
 import seqcache  # noqa: E402
 
-KINDS = ("incr", "incr", "incr", "block", "batch", "get", "raise")
+KINDS = ("incr", "incr", "incr", "block", "batch", "get", "raise", "token", "tokens")
+#: Tokens a second: short enough that all lives around a kill name the same ones.
+TOKENS = 10
+
+
+class UnderWay(Exception):
+    """What stands in the book for a call that has not ended."""
 
 
 class Book:
@@ -35,6 +41,13 @@ class Book:
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def begin(self, call: Call) -> float:
+        """Note that a call begins, if it may count and never come back."""
+        start = time.monotonic()
+        if call.token is not None:
+            self.write(start, call, [UnderWay()] * len(call.keys))
+        return start
 
     def write(self, start: float, call: Call, values: list[Any]) -> None:
         """Note what the ids of a call got."""
@@ -44,7 +57,14 @@ class Book:
             good = isinstance(value, int)
             error = None if good else f"{type(value).__name__}: {value}"[:90]
             record = Record(
-                start, end, key, call.op, call.by, None, value if good else None, error
+                start,
+                end,
+                key,
+                call.op,
+                call.by,
+                call.token,
+                value if good else None,
+                error,
             )
             lines.append(json.dumps(asdict(record)) + "\n")
         os.write(self._fd, "".join(lines).encode())
@@ -58,7 +78,20 @@ class Call:
         self.keys = keys if kind == "batch" else [chance.choice(keys)]
         self.op = kind if kind in ("get", "raise") else "incr"
         self.by = 1
-        if kind == "get":
+        self.token: str | None = None
+        self.words: dict[str, Any] = {}
+        if kind.startswith("token"):
+            # Of the last tenths of a second: whoever lives then names them, too.
+            mark = int(time.monotonic() * TOKENS) - chance.randrange(10)
+            self.token = f"t{mark}"
+            self.words = {"token": self.token}
+            self.by = 1 + mark % 3
+            if kind == "tokens":
+                self.keys = keys
+                self.method, self.args = "increase_seqs", (keys, self.by)
+            else:
+                self.method, self.args = "increase_seq", (self.keys[0], self.by)
+        elif kind == "get":
             self.method, self.args = "get_seq", (self.keys[0],)
             self.by = 0
         elif kind == "raise":
@@ -99,9 +132,9 @@ class Life:
         chance = random.Random(seed)
         while not cache.closed:
             call = Call(chance, self.keys)
-            start = time.monotonic()
+            start = self.book.begin(call)
             try:
-                told = getattr(cache, call.method)(*call.args)
+                told = getattr(cache, call.method)(*call.args, **call.words)
             except seqcache.SeqCacheError as error:
                 told = error
             self.book.write(start, call, call.values(told))
@@ -128,9 +161,9 @@ class Life:
         chance = random.Random(seed)
         while not cache.closed:
             call = Call(chance, self.keys)
-            start = time.monotonic()
+            start = self.book.begin(call)
             try:
-                told = await getattr(cache, call.method)(*call.args)
+                told = await getattr(cache, call.method)(*call.args, **call.words)
             except seqcache.SeqCacheError as error:
                 told = error
             self.book.write(start, call, call.values(told))

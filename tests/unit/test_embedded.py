@@ -156,6 +156,98 @@ def test_calls_of_one_loop_keep_their_order_at_a_ceiling(face):
             assert len(set(numbers)) == 5
 
 
+# --- tokens ------------------------------------------------------------------------
+
+
+def test_a_token_gets_its_number_again_after_a_restart(face):
+    with face.open() as cache:
+        assert cache.increase_seq("alice", token="m1") == 1
+        assert cache.reserve("alice", 5, token="m2") == range(2, 7)
+        assert cache.increase_seqs(["alice", "bob"], token="m3") == [7, 1]
+    with face.open() as cache:
+        assert cache.increase_seq("alice") == 8
+        assert cache.reserve("alice", 5, token="m2") == range(2, 7)
+        assert cache.increase_seqs(["bob", "carol"], token="m3") == [1, 1]
+        with pytest.raises(seqcache.TokenConflict, match="counted 1 before"):
+            cache.increase_seq("alice", 2, token="m1")
+        assert cache.increase_seq("alice", token="m1") == 1
+        assert cache.get_seq("alice") == 8
+
+
+def test_a_token_gets_its_number_again_after_a_kill(path, face):
+    code = """
+        import os, signal, sys, seqcache
+        cache = seqcache.cache("sqlite:///" + sys.argv[1], step=100, timeout=20)
+        cache.increase_seq("alice", 3)
+        print(cache.increase_seq("alice", token="m"), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "4\n", done.stderr
+    with face.open() as cache:
+        assert cache.increase_seq("alice", token="m") == 4
+        assert cache.increase_seq("alice", token="n") == 101
+
+
+def test_a_number_with_a_token_is_committed_before_it_is_told(face, path):
+    with face.open() as cache:
+        for n in range(20):
+            number = cache.increase_seq("alice", token=f"m{n}")
+            with opened(path) as raw:
+                query = "SELECT last FROM seq_token WHERE token = ?"
+                (last,) = raw.execute(query, (f"m{n}".encode(),)).fetchone()
+            assert last == number
+
+
+def test_one_token_at_once_is_one_number(face):
+    with face.open() as cache:
+        calls = [cache.start("increase_seq", "alice", token="m") for _ in range(50)]
+        calls += [
+            cache.start("increase_seq", "alice", token=f"n{n}") for n in range(50)
+        ]
+        numbers = [call.result(20) for call in calls]
+        assert len(set(numbers[:50])) == 1
+        assert sorted({*numbers}) == list(range(1, 52))
+
+
+def test_a_token_is_forgotten_after_its_time_and_cleared_away(face, path, monkeypatch):
+    from seqcache.embedded import ledger
+
+    with face.open(token_ttl=100) as cache:
+        assert cache.increase_seq("alice", token="m") == 1
+    now = ledger.time.time
+
+    class Later:
+        monotonic = ledger.time.monotonic
+
+        @staticmethod
+        def time():
+            return now() + 101
+
+    monkeypatch.setattr(ledger, "time", Later)
+    with face.open() as cache:
+        assert cache.increase_seq("alice", token="m") == 2
+        assert cache.increase_seq("alice", token="n") == 3
+    with opened(path) as raw:
+        assert raw.execute("SELECT count(*) FROM seq_token").fetchone() == (2,)
+
+
+def test_the_last_number_is_no_token_s(face):
+    with face.open() as cache:
+        cache.raise_seq("alice", 2**53 - 3)
+        assert cache.increase_seq("alice", token="m") == 2**53 - 2
+        with pytest.raises(seqcache.SequenceOverflow):
+            cache.increase_seq("alice", 2, token="n")
+        assert cache.increase_seq("alice", token="o") == 2**53 - 1
+        with pytest.raises(seqcache.SequenceOverflow):
+            cache.increase_seq("alice", token="p")
+
+
 # --- one owner ---------------------------------------------------------------------
 
 
@@ -270,7 +362,9 @@ def test_the_tables_are_those_of_the_ceiling_store(face, path, tmp_path):
     other = CeilingStore(f"sqlite:///{tmp_path}/other.db")
     other.begin_epoch("run", 2)
     other.close()
-    assert columns(path) == columns(tmp_path / "other.db")
+    ours = columns(path)
+    assert ours.pop("seq_token")  # nobody else keeps those in SQL
+    assert ours == columns(tmp_path / "other.db")
     store = CeilingStore(f"sqlite:///{path}", "main/memory")
     assert store.begin_epoch("run", 2)
     store.close()

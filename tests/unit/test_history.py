@@ -40,6 +40,11 @@ def test_each_violation_is_caught(letter, records):
         [record(0, 3, 2), record(1, 2, 1)],  # they ran at the same time
         [record(0, 1, None, error="x"), record(2, 3, 1)],
         [record(0, 1, 1, token="t"), record(2, 3, 2), record(4, 5, 1, token="t")],
+        [
+            record(0, 1, None, token="t", error="x"),
+            record(2, 3, 2),
+            record(4, 5, 1, token="t"),
+        ],
         [record(0, 1, 1), record(2, 3, 2, key="j", op="get")],
         [record(0, 1, 9, op="get"), record(2, 3, 10)],
     ],

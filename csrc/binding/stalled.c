@@ -55,13 +55,23 @@ counts(const struct seqc_request *request)
            request->op == SEQC_OP_INCREASE_ONCE;
 }
 
+static struct seqc_cells_ask
+ask_of(struct seqc_request *request)
+{
+    return (struct seqc_cells_ask){
+        .key = request->key,
+        .len = request->key_len,
+        .amount = request->amount,
+        .in_line = &request->in_line,
+    };
+}
+
 static seqc_status
 increase_cell(seqc_cells *cells,
               struct seqc_request *request,
               int64_t *out_seq)
 {
-    struct seqc_cells_ask ask = {
-        request->key, request->key_len, request->amount, &request->in_line};
+    struct seqc_cells_ask ask = ask_of(request);
 
     return seqc_cells_increase(cells, &ask, out_seq, &request->low);
 }
@@ -99,8 +109,7 @@ static seqc_status
 run_one(EngineObject *engine, struct seqc_request *request)
 {
     seqc_cells *cells = engine->cells;
-    struct seqc_cells_ask ask = {
-        request->key, request->key_len, request->amount, &request->in_line};
+    struct seqc_cells_ask ask = ask_of(request);
     struct celled_request celled = {engine, request};
 
     switch ((enum seqc_op)request->op) {

@@ -12,6 +12,7 @@ import time
 
 from ..durable.rows import StoreStats, rolled_back
 from ..errors import CeilingError, OutcomeUnknown, StartupError
+from . import schema
 from .rows import Answer, Record, Row, Want, block_of, decide
 
 TYPE_CHECKING = False
@@ -21,49 +22,6 @@ if TYPE_CHECKING:
 
     from ..durable.epoch import DurableStats
 
-#: As SQLAlchemy makes them from `seqcache.durable.tables`; a test compares.
-SCHEMA = """
-CREATE TABLE seq_epoch (
-    epoch INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    d VARCHAR(80) NOT NULL,
-    rnd VARCHAR(8) NOT NULL,
-    run_id VARCHAR(40) NOT NULL,
-    lease_ms INTEGER NOT NULL,
-    state VARCHAR(8) NOT NULL,
-    created DATETIME DEFAULT CURRENT_TIMESTAMP
-);
-CREATE TABLE seq_ceiling (
-    d VARCHAR(80) NOT NULL,
-    k BLOB NOT NULL,
-    ceiling BIGINT NOT NULL,
-    base BIGINT NOT NULL,
-    tok_floor BIGINT NOT NULL,
-    epoch BIGINT NOT NULL,
-    gid VARCHAR(16) NOT NULL,
-    step INTEGER NOT NULL,
-    raised_at BIGINT NOT NULL,
-    PRIMARY KEY (d, k)
-);
-CREATE TABLE seq_version (
-    id INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    PRIMARY KEY (id)
-);
-INSERT INTO seq_version (id, version) VALUES (1, 1);
-"""
-#: What tokens have counted: in files of ours alone.
-TOKENS = """
-CREATE TABLE IF NOT EXISTS seq_token (
-    d VARCHAR(80) NOT NULL,
-    k BLOB NOT NULL,
-    token BLOB NOT NULL,
-    last BIGINT NOT NULL,
-    count BIGINT NOT NULL,
-    until BIGINT NOT NULL,
-    PRIMARY KEY (d, k, token)
-);
-CREATE INDEX IF NOT EXISTS seq_token_until ON seq_token (until);
-"""
 VERSION = 1
 #: Seconds for which a transaction waits for a tool that is writing.
 BUSY_SECONDS = 2.0
@@ -71,20 +29,6 @@ BUSY_SECONDS = 2.0
 CLEAR = 2
 #: Keys in one question, below what every SQLite takes.
 MANY = 500
-
-_PUT = """
-INSERT INTO seq_ceiling (d, k, ceiling, base, tok_floor, epoch, gid, step, raised_at)
-VALUES (:d, :k, :ceiling, :base, :base, :epoch, :gid, :step, :raised_at)
-ON CONFLICT (d, k) DO UPDATE SET
-    ceiling = excluded.ceiling, base = excluded.base, tok_floor = excluded.tok_floor,
-    epoch = excluded.epoch, gid = excluded.gid, step = excluded.step,
-    raised_at = excluded.raised_at
-"""
-# The row is still the one that this process was granted, and was not passed.
-_LOWER = """
-UPDATE seq_ceiling SET ceiling = :seq, base = :seq, tok_floor = :seq, epoch = 0
-WHERE d = :d AND k = :k AND gid = :gid AND base <= :seq AND ceiling >= :seq
-"""
 
 
 class Ledger:
@@ -171,9 +115,9 @@ class Ledger:
     def _make_tables(self) -> None:
         execute = self._conn.execute
         if "seq_version" not in self._names():
-            for statement in SCHEMA.split(";"):
+            for statement in schema.TABLES.split(";"):
                 execute(statement)
-        for statement in TOKENS.split(";"):
+        for statement in schema.TOKENS.split(";"):
             execute(statement)
         (version,) = execute("SELECT version FROM seq_version WHERE id = 1").fetchone()
         if version != VERSION:
@@ -291,7 +235,7 @@ class Ledger:
                 blocks[key] = block
         if new:
             self._check_file()
-            self._conn.executemany(_PUT, new)
+            self._conn.executemany(schema.PUT, new)
         return blocks
 
     def _check_known(self, key: bytes, row: Row | None, want: Want) -> None:
@@ -415,7 +359,7 @@ class Ledger:
 
     def _lower(self, numbers: Iterable[tuple[bytes, int]]) -> None:
         self._check_file()
-        self._conn.executemany(_LOWER, self._lowered(numbers))
+        self._conn.executemany(schema.LOWER, self._lowered(numbers))
         self._conn.execute(
             "UPDATE seq_epoch SET state = 'closed' WHERE epoch = ?", (self._epoch,)
         )

@@ -12,7 +12,7 @@ static seqc_cells *cells;
 static seqc_status
 increase_as(const char *key, int64_t by, int64_t *out_seq, bool *in_line)
 {
-    struct seqc_cells_ask ask = {key, strlen(key), by, in_line};
+    struct seqc_cells_ask ask = {key, strlen(key), by, in_line, false};
     bool low;
     return seqc_cells_increase(cells, &ask, out_seq, &low);
 }
@@ -29,7 +29,7 @@ increase(const char *key, int64_t by)
 static int64_t
 raise_to(const char *key, int64_t to)
 {
-    struct seqc_cells_ask ask = {key, strlen(key), to, NULL};
+    struct seqc_cells_ask ask = {key, strlen(key), to, NULL, false};
     bool low;
     int64_t seq = 0;
     seqc_status status = seqc_cells_raise(cells, &ask, &seq, &low);
@@ -39,7 +39,7 @@ raise_to(const char *key, int64_t to)
 static int64_t
 get(const char *key)
 {
-    struct seqc_cells_ask ask = {key, strlen(key), 0, NULL};
+    struct seqc_cells_ask ask = {key, strlen(key), 0, NULL, false};
     int64_t seq = 0;
     seqc_status status = seqc_cells_get(cells, &ask, &seq);
     return status ? -(int64_t)status : seq;
@@ -146,6 +146,23 @@ who_was_refused_comes_first(void)
 }
 
 static void
+a_number_with_a_record_goes_before_the_line(void)
+{
+    struct seqc_cells_ask ask = {"a", 1, 2, NULL, true};
+    bool in_line = false;
+    int64_t seq;
+    bool low;
+
+    anew();
+    grant("a", 0, 5);
+    CHECK(increase_as("a", 10, &seq, &in_line) == SEQC_CEILING && in_line);
+    CHECK(increase("a", 1) == REFUSED);
+    CHECK(!seqc_cells_increase(cells, &ask, &seq, &low) && seq == 2);
+    ask.amount = 4;
+    CHECK(seqc_cells_increase(cells, &ask, &seq, &low) == SEQC_CEILING);
+}
+
+static void
 who_leaves_the_line_lets_the_others_go_on(void)
 {
     bool in_line = false;
@@ -179,7 +196,7 @@ a_line_ends_with_an_overflow_too(void)
 static void
 low_is_told_at_the_mark_and_seldom_after_it(void)
 {
-    struct seqc_cells_ask ask = {"a", 1, 1, NULL};
+    struct seqc_cells_ask ask = {"a", 1, 1, NULL, false};
     struct seqc_cells_grant made = {0, 1000, 500};
     int64_t seq;
     int told = 0;
@@ -307,6 +324,7 @@ main(void)
     RUN(a_raise_stays_below_the_ceiling);
     RUN(the_last_number_is_that_of_durable_mode);
     RUN(who_was_refused_comes_first);
+    RUN(a_number_with_a_record_goes_before_the_line);
     RUN(who_leaves_the_line_lets_the_others_go_on);
     RUN(a_line_ends_with_an_overflow_too);
     RUN(low_is_told_at_the_mark_and_seldom_after_it);

@@ -17,7 +17,7 @@ static seqc_cells *cells;
 static int64_t
 increase(const char *key, int64_t by)
 {
-    struct seqc_cells_ask ask = {key, strlen(key), by, NULL};
+    struct seqc_cells_ask ask = {key, strlen(key), by, NULL, false};
     int64_t seq = 0;
     bool low;
     seqc_status status = seqc_cells_increase(cells, &ask, &seq, &low);

@@ -67,7 +67,7 @@ class BuildNative(build_ext):
         """Compile core, binding and hiredis in parallel; link the extension."""
         require_tools(self.compiler.compiler[0])
         found = locate(find)
-        mode, link = cflags.mode()
+        mode, link = cflags.mode(self.compiler.compiler[0])
         system = [*self.python_headers, *filter(None, [found.include_dir])]
         ours = [*cflags.ours(), *mode, "-Icsrc"]
         ours += [f"-isystem{folder}" for folder in system]

@@ -23,12 +23,25 @@ pooled_prefix(const ClientObject *client)
 
 /* ---- where the call belongs ---- */
 
+/* asyncio's function of C is called without the frame around a call that
+ * Python has for it: it looks at its thread and can do nothing else. */
+static PyObject *
+ask_running_loop(PyObject *function)
+{
+    if (PyCFunction_CheckExact(function) &&
+        PyCFunction_GET_FLAGS(function) == METH_NOARGS) {
+        return PyCFunction_GET_FUNCTION(function)(
+            PyCFunction_GET_SELF(function), NULL);
+    }
+    return PyObject_CallNoArgs(function);
+}
+
 /* The running loop; borrowed.  NULL with RuntimeError. */
 static PyObject *
 running_loop(ClientObject *client, const char *method)
 {
     struct module_state *state = client->engine->state;
-    PyObject *loop = PyObject_CallNoArgs(state->get_running_loop);
+    PyObject *loop = ask_running_loop(state->get_running_loop);
 
     if (loop && loop != Py_None) {
         Py_DECREF(loop); /* the running loop is kept by its thread */

@@ -65,6 +65,12 @@ take_integer(PyObject *object, struct user_id *id)
     return id->data ? 0 : -1;
 }
 
+static inline bool
+is_fit(Py_ssize_t len)
+{
+    return len >= 1 && len <= USER_ID_MAX_BYTES;
+}
+
 int
 args_user_id(struct module_state *state,
              PyObject *object,
@@ -73,6 +79,12 @@ args_user_id(struct module_state *state,
     int failed;
 
     out_id->keep = NULL;
+    if (PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT_ASCII(object) &&
+        is_fit(PyUnicode_GET_LENGTH(object))) {
+        out_id->data = PyUnicode_DATA(object);
+        out_id->len = PyUnicode_GET_LENGTH(object);
+        return 0; /* as nearly all are */
+    }
     if (PyUnicode_Check(object) || PyBytes_Check(object)) {
         failed = take_text(state, object, out_id);
     } else if (PyIndex_Check(object) && !PyBool_Check(object)) {
@@ -83,7 +95,7 @@ args_user_id(struct module_state *state,
                      Py_TYPE(object)->tp_name);
         return -1;
     }
-    if (!failed && (out_id->len < 1 || out_id->len > USER_ID_MAX_BYTES)) {
+    if (!failed && !is_fit(out_id->len)) {
         errors_user_id(state,
                        out_id->len < 1
                            ? "the user id is empty"
@@ -94,12 +106,6 @@ args_user_id(struct module_state *state,
         args_user_id_fini(out_id);
     }
     return failed;
-}
-
-void
-args_user_id_fini(struct user_id *id)
-{
-    Py_CLEAR(id->keep);
 }
 
 int
@@ -280,8 +286,7 @@ begin_call(struct seqc_call *call,
     }
     call->prefix_len = (uint16_t)prefix.len;
     if (work->token.len) {
-        seqc_call_set_token(
-            call, work->token.data, (uint16_t)work->token.len);
+        seqc_call_set_token(call, work->token.data, (uint16_t)work->token.len);
     }
     seqc_call_fill(filler, call);
     return call;

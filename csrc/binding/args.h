@@ -18,10 +18,16 @@ struct user_id {
     char digits[24];
 };
 
+/* -1 with an exception; else end it with args_user_id_fini. */
 int args_user_id(struct module_state *state,
                  PyObject *object,
                  struct user_id *out_id);
-void args_user_id_fini(struct user_id *id);
+
+static inline void
+args_user_id_fini(struct user_id *id)
+{
+    Py_CLEAR(id->keep);
+}
 
 /* An integer of [least, 2^63-1]: below is ValueError, above is
  * SequenceOverflow; `name` is the parameter's. */

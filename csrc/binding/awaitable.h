@@ -46,6 +46,7 @@ struct awaitable_state {
     PyObject *str_call_soon;
     PyObject *str_context;
     PyObject *context_names;            /* ("context",) */
+    PyObject *context_names_seen;       /* an equal one, that a task has */
     struct awaitable_hook *oldest_hook; /* armed ones, a list; borrowed */
     struct awaitable_hook *newest_hook;
     void *spares[AWAITABLE_SPARE_MAX];
@@ -82,6 +83,8 @@ PyObject *awaitable_new_done(struct awaitable_state *state,
                              bool is_exception);
 
 bool awaitable_is_done(PyObject *awaitable);
+/* Its callback or callbacks, if it is ours and has any; borrowed. */
+PyObject *awaitable_callback(PyObject *awaitable);
 
 /* Finish it; each does nothing (but release what it steals) when it is done or
    cancelled already.  The caller keeps its own reference throughout, and has

@@ -12,12 +12,10 @@ awaitable_check_initialized(AwaitableObject *self)
     return -1;
 }
 
-/* The value of the one keyword `name` (`interned`: the string that code has
- * for it), borrowed, or NULL. */
+/* The value of the one keyword `name`, borrowed, or NULL. */
 static int
 parse_keyword(const char *function,
               const char *name,
-              PyObject *interned,
               PyObject *names,
               PyObject *const *values,
               PyObject **out_value)
@@ -27,14 +25,34 @@ parse_keyword(const char *function,
         return 0;
     }
     if (PyTuple_GET_SIZE(names) > 1 ||
-        (PyTuple_GET_ITEM(names, 0) != interned &&
-         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name))) {
+        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name)) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got an unexpected keyword argument",
                      function);
         return -1;
     }
     *out_value = values[0];
+    return 0;
+}
+
+/* A task comes with the same tuple of names each time. */
+static int
+parse_context(struct awaitable_state *state,
+              PyObject *names,
+              PyObject *const *values,
+              PyObject **out_context)
+{
+    if (names && names == state->context_names_seen) {
+        *out_context = values[0];
+        return 0;
+    }
+    if (parse_keyword(
+            "add_done_callback", "context", names, values, out_context) < 0) {
+        return -1;
+    }
+    if (*out_context) {
+        Py_XSETREF(state->context_names_seen, Py_NewRef(names));
+    }
     return 0;
 }
 
@@ -98,8 +116,7 @@ awaitable_cancel_method(PyObject *object,
         PyErr_SetString(PyExc_TypeError, "cancel() takes at most 1 argument");
         return NULL;
     }
-    if (parse_keyword("cancel", "msg", NULL, names, args + count, &message) <
-            0 ||
+    if (parse_keyword("cancel", "msg", names, args + count, &message) < 0 ||
         awaitable_check_initialized(self) < 0) {
         return NULL;
     }
@@ -123,12 +140,7 @@ awaitable_add_done_callback(PyObject *object,
             "add_done_callback() takes exactly 1 positional argument");
         return NULL;
     }
-    if (parse_keyword("add_done_callback",
-                      "context",
-                      self->state->str_context,
-                      names,
-                      args + 1,
-                      &context) < 0 ||
+    if (parse_context(self->state, names, args + 1, &context) < 0 ||
         awaitable_check_initialized(self) < 0) {
         return NULL;
     }

@@ -211,6 +211,7 @@ awaitable_state_traverse(struct awaitable_state *state,
     Py_VISIT(state->str_call_soon);
     Py_VISIT(state->str_context);
     Py_VISIT(state->context_names);
+    Py_VISIT(state->context_names_seen);
     return 0;
 }
 
@@ -238,6 +239,7 @@ awaitable_state_clear(struct awaitable_state *state)
     Py_CLEAR(state->str_call_soon);
     Py_CLEAR(state->str_context);
     Py_CLEAR(state->context_names);
+    Py_CLEAR(state->context_names_seen);
     state->task_wakeup = NULL;
     state->ready = false;
 }

@@ -194,7 +194,8 @@ awaitable_cancel(AwaitableObject *self, PyObject *message)
 
 /* asyncio's C task waits with a function "task_wakeup" bound to it.  Its
    definition is one static object, remembered at the first sight.  Another
-   bound method of a task (say task.cancel) is none. */
+   bound method of a task (say task.cancel) is none.  It takes one argument, so
+   it can be called without the frame that Python has around a call. */
 static bool
 is_task_wakeup(struct awaitable_state *state, PyObject *callback)
 {
@@ -211,6 +212,7 @@ is_task_wakeup(struct awaitable_state *state, PyObject *callback)
     task = PyCFunction_GET_SELF(callback);
     if (state->task_wakeup || !task ||
         !PyObject_TypeCheck(task, state->task_type) ||
+        definition->ml_flags != METH_O ||
         strcmp(definition->ml_name, "task_wakeup") != 0) {
         return false;
     }
@@ -285,7 +287,8 @@ wake_task(AwaitableObject *self)
            value is taken when the coroutine goes on. */
         subject = self->state->done_future;
     }
-    done = PyObject_CallOneArg(callback, subject);
+    done = PyCFunction_GET_FUNCTION(callback)(PyCFunction_GET_SELF(callback),
+                                              subject);
     Py_DECREF(callback);
     if (PyContext_Exit(context) < 0) {
         Py_CLEAR(done);
@@ -345,6 +348,14 @@ awaitable_finish_steal(AwaitableObject *self,
         self->log_traceback = true;
     }
     return finish(self, direct);
+}
+
+PyObject *
+awaitable_callback(PyObject *awaitable)
+{
+    return awaitable_is_ours(awaitable)
+               ? ((AwaitableObject *)awaitable)->callback
+               : NULL;
 }
 
 bool

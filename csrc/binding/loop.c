@@ -270,6 +270,7 @@ loop_wake(LoopLinkObject *self, bool from_loop)
         if (!call) {
             return 0;
         }
+        loop_prefetch(self->ready_head);
         failed = loop_settle(self, call, direct != 0);
         seqc_call_unref(call);
     }

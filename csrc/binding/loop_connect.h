@@ -75,4 +75,8 @@ void loop_take_ready(LoopLinkObject *self);
 /* Ends a call that is done or abandoned, with its awaitable. */
 int loop_settle(LoopLinkObject *self, struct seqc_call *call, bool direct);
 
+/* Fetches what the wake-ups after this one touch; `call` is the next, or
+ * NULL. */
+void loop_prefetch(const struct seqc_call *call);
+
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from opentelemetry import context, trace
@@ -51,7 +52,8 @@ def test_every_call_has_one_span(told, cache):
     cache.get_seqs(["a", "b"])
     cache.increase_seqs(["a", "b"])
     cache.raise_seqs({"a": 90, "b": 90, "c": 90})
-    cache.delete_seq("b", restart_from_one=True)
+    with suppress(seqcache.SeqCacheError):  # durable numbers refuse it
+        cache.delete_seq("b", restart_from_one=True)
     cache.scan()
     cache.ping()
     cache.stats()

@@ -255,6 +255,12 @@ class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
         state = " closed" if self.closed else ""
         return f"<{type(self).__name__} {self._config!r}{state}>"
 
+    def _repr_html_(self) -> str:
+        from ._html import cache_table
+
+        kind = type(self).__name__
+        return cache_table(kind, self._config, self.closed, self.stats())
+
     def __del__(self) -> None:
         if getattr(self, "_is_view", True):
             return

@@ -67,6 +67,11 @@ class Stats(NamedTuple):
     latency_buckets: tuple[tuple[float, int], ...]
     durable: Mapping[str, float] | None = None
 
+    def _repr_html_(self) -> str:
+        from ._html import stats_table
+
+        return stats_table(self)
+
 
 def open_engine(
     config: Config, connect: Connect | None, connections: int

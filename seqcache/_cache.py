@@ -191,8 +191,7 @@ class SeqCache(Admin, _native.Client):
     def _repr_html_(self) -> str:
         from ._html import cache_table
 
-        kind = type(self).__name__
-        return cache_table(kind, self._config, self.closed, self.stats())
+        return cache_table(self)
 
     def __del__(self) -> None:
         if getattr(self, "_is_view", True):

@@ -6,8 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ._acache import AsyncSeqCache
+    from ._cache import SeqCache
     from ._common import Stats
-    from .config import Config
 
 
 _LEVELS = ("in_flight", "links", "reconnects", "regressions", "bytes_out", "bytes_in")
@@ -37,8 +38,9 @@ def stats_table(stats: Stats) -> str:
     return table(("stats", "value"), rows)
 
 
-def cache_table(kind: str, config: Config, closed: bool, stats: Stats) -> str:
+def cache_table(cache: SeqCache | AsyncSeqCache) -> str:
     """Return what a cache is and what it has done, in a few rows."""
+    config, stats = cache.config, cache.stats()
     said = [row for row in config.explain()[1:] if row.source != "default"]
     rows = [("server", config.address), *((row.name, row.value) for row in said)]
     if "prefix" not in dict(rows):
@@ -47,7 +49,8 @@ def cache_table(kind: str, config: Config, closed: bool, stats: Stats) -> str:
         ("calls", f"{sum(stats.calls.values()):,}"),
         ("errors", f"{sum(stats.errors.values()):,}"),
     ]
-    return table((kind, "closed" if closed else "open"), rows)
+    head = (type(cache).__name__, "closed" if cache.closed else "open")
+    return table(head, rows)
 
 
 def escape(text: str) -> str:

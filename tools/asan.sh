@@ -24,4 +24,4 @@ PATH="$top/bin:$PATH" PYTHONPATH="$top/lib" PYTHONMALLOC=malloc SEQCACHE_ASAN=1 
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
     UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD=$runtime \
     "$(dirname "$python")/pytest" -m "not build" -p no:cacheprovider \
-    -n 4 --dist loadfile --ignore tests/chaos --ignore tests/live/durable "$@"
+    -n 4 --dist loadfile --ignore tests/chaos --ignore tests/live/durable --ignore tests/docs "$@"

@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._acache import AsyncSeqCache, acache
     from ._health import Health
+    from ._lease import AsyncLease, Lease
     from ._tally import ExportReport, ImportReport
     from .backends import AsyncBackend, Backend, register_backend
     from .config import Config
@@ -46,18 +47,21 @@ __version__ = "0.1.0"
 # Loaded when somebody asks for them: half of the time of the import.
 _LATER = {
     "AsyncBackend": "backends",
+    "AsyncLease": "_lease",
     "AsyncSeqCache": "_acache",
     "Backend": "backends",
     "Config": "config",
     "ExportReport": "_tally",
     "Health": "_health",
     "ImportReport": "_tally",
+    "Lease": "_lease",
     "acache": "_acache",
     "register_backend": "backends",
 }
 
 __all__ = [
     "AsyncBackend",
+    "AsyncLease",
     "AsyncSeqCache",
     "AuthError",
     "Backend",
@@ -72,6 +76,7 @@ __all__ = [
     "ExportReport",
     "Health",
     "ImportReport",
+    "Lease",
     "NotASequence",
     "OutcomeUnknown",
     "ProtocolError",

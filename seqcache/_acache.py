@@ -9,6 +9,7 @@ import warnings
 from . import _common, _live, _native, _outcome
 from ._admin import AsyncAdmin
 from ._common import DEFAULT
+from ._leasing import AsyncLeasing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ __all__ = ["AsyncSeqCache", "acache"]
 _WRITE = "`cache = await seqcache.acache(...)` or `async with seqcache.acache(...)`"
 
 
-class AsyncSeqCache(AsyncAdmin, _native.AsyncClient):
+class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
     """A cache of sequences for asyncio; open one with `acache`.
 
     A call is under way when it returns its awaitable, which is an asyncio future:

@@ -8,6 +8,7 @@ import warnings
 from . import _common, _live, _native
 from ._admin import Admin
 from ._common import DEFAULT
+from ._leasing import Leasing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SeqCache", "cache"]
 
 
-class SeqCache(Admin, _native.Client):
+class SeqCache(Admin, Leasing, _native.Client):
     """A cache of sequences for threads; open one with `cache`, share it freely.
 
     Every method may be called from any thread. The GIL is not held while a call

@@ -48,7 +48,9 @@ class Stats(NamedTuple):
     ``calls`` by operation and ``errors`` by exception class count each id of a bulk.
     ``latency_*`` are of whole calls, in seconds; ``latency_buckets`` are (end, calls)
     of the buckets that hold any: each is about 10 % wide and begins where the one
-    before it ends. ``durable`` are the counters of durable mode, None without it.
+    before it ends. ``leases`` are the blocks that came, those that did not, and how
+    often a lease ran out of numbers before its next block came. ``durable`` are the
+    counters of durable mode, None without it.
     """
 
     calls: Mapping[str, int]
@@ -65,6 +67,7 @@ class Stats(NamedTuple):
     latency_max: float
     latency_sum: float
     latency_buckets: tuple[tuple[float, int], ...]
+    leases: Mapping[str, int]
     durable: Mapping[str, float] | None = None
 
     def _repr_html_(self) -> str:

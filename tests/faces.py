@@ -96,6 +96,10 @@ class Handle:
         """A view with another prefix, wrapped the same way."""
         return Handle(self.face, self.call("namespace", prefix))
 
+    def lease(self, *args: Any, **kwargs: Any) -> LeaseHandle:
+        """A lease, wrapped the same way."""
+        return LeaseHandle(self.face, self.raw.lease(*args, **kwargs))
+
     def stats(self) -> Any:
         """The cache's statistics."""
         return self.call("stats")
@@ -103,6 +107,45 @@ class Handle:
     def close(self) -> None:
         """close() or aclose(), as the face has it."""
         self.call("close" if self.face.kind == "sync" else "aclose")
+
+
+class LeaseHandle:
+    """A lease of either face, blocking; `raw` is the lease itself."""
+
+    def __init__(self, face: Face, raw: Any) -> None:
+        self.face = face
+        self.raw = raw
+
+    def _next(self) -> Any:
+        return next(self.raw) if self.face.kind == "sync" else self.raw.next()
+
+    def next(self) -> int:
+        """The next number."""
+        return self.face.run(self._next)
+
+    def many(self, count: int) -> list[int]:
+        """That many numbers, one after the other, without leaving the face."""
+        if self.face.kind == "sync":
+            return [next(self.raw) for _ in range(count)]
+
+        async def take() -> list[int]:
+            return [await self.raw.next() for _ in range(count)]
+
+        return self.face.run(take)
+
+    def take(self, count: int) -> range:
+        """Numbers in a row."""
+        return self.face.run(lambda: self.raw.take(count))
+
+    def start(self, count: int = 0) -> Future[Any]:
+        """Begin to get the next number, or `count` in a row."""
+        return self.face.submit(
+            self._next if not count else lambda: self.raw.take(count)
+        )
+
+    def close(self) -> None:
+        """close() or aclose()."""
+        self.face.run(self.raw.close if self.face.kind == "sync" else self.raw.aclose)
 
 
 class Face:

@@ -36,9 +36,8 @@ ask_running_loop(PyObject *function)
     return PyObject_CallNoArgs(function);
 }
 
-/* The running loop; borrowed.  NULL with RuntimeError. */
-static PyObject *
-running_loop(ClientObject *client, const char *method)
+PyObject *
+aclient_running_loop(ClientObject *client, const char *method)
 {
     struct module_state *state = client->engine->state;
     PyObject *loop = ask_running_loop(state->get_running_loop);
@@ -137,7 +136,7 @@ aclient_run(PyObject *self,
     if (client->closed || engine->closed) {
         return errors_closed(engine, operation->spec.method);
     }
-    loop = running_loop(client, operation->spec.method);
+    loop = aclient_running_loop(client, operation->spec.method);
     call = loop ? operation_call(operation,
                                  engine->state,
                                  pooled_prefix(client),
@@ -190,7 +189,7 @@ aclient_adopt(PyObject *self, PyObject *argument)
     if (fd == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    loop = running_loop(client, "_adopt");
+    loop = aclient_running_loop(client, "_adopt");
     link = loop ? link_of(client, loop) : NULL;
     if (!link) {
         close(fd);

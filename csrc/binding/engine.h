@@ -10,6 +10,14 @@
 #include "core/group.h"
 #include "core/memory.h"
 
+/* What all leases of an engine count. */
+enum lease_counter {
+    LEASE_BLOCKS,   /* that came */
+    LEASE_WAITS,    /* for another block: it did not come in time */
+    LEASE_FAILURES, /* blocks that did not come */
+    LEASE_COUNTERS,
+};
+
 typedef struct EngineObject {
     PyObject_HEAD
     PyObject *module; /* owned, so that the state outlives us: a collection may
@@ -31,6 +39,7 @@ typedef struct EngineObject {
     struct seqc_group **groups;   /* owned; the blocking links */
     size_t group_count;
     struct seqc_link_options options;
+    seqc_counter leases[LEASE_COUNTERS];
     struct seqc_stats stats; /* of memory://, and of links that are gone */
     int64_t timeout_ns;      /* default of a call */
     uint32_t token_ttl_s;    /* how long a token is remembered */

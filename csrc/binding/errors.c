@@ -323,8 +323,8 @@ tell_regress(EngineObject *engine, const struct seqc_request *request)
 }
 
 /* In Python's integers: a server may answer any number. */
-static PyObject *
-range_of(int64_t last, int64_t count)
+PyObject *
+errors_range(int64_t last, int64_t count)
 {
     PyObject *range = NULL;
     PyObject *end = PyLong_FromLongLong(last);
@@ -381,7 +381,7 @@ single_result(EngineObject *engine, struct seqc_call *call)
     }
     switch ((enum result_shape)call->shape) {
     case RESULT_RANGE:
-        return range_of(request->u.value, request->amount);
+        return errors_range(request->u.value, request->amount);
     case RESULT_BOOL:
         return PyBool_FromLong(request->u.value != 0);
     case RESULT_TREE:

@@ -38,6 +38,9 @@ PyObject *errors_make(EngineObject *engine,
  * command.  New reference. */
 PyObject *errors_id_of(const struct seqc_request *request);
 
+/* `count` numbers in a row of which this is the last.  New reference. */
+PyObject *errors_range(int64_t last, int64_t count);
+
 /* Each sets an exception and returns NULL. */
 void *errors_closed(EngineObject *engine, const char *method);
 void *errors_user_id(struct module_state *state, const char *message);

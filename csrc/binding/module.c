@@ -5,6 +5,7 @@
 #include "binding/cells.h"
 #include "binding/codec.h"
 #include "binding/fast.h"
+#include "binding/lease.h"
 #include "binding/loop.h"
 
 static struct PyModuleDef module_def;
@@ -94,7 +95,8 @@ module_exec(PyObject *module)
         slow_call_setup_type(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||
         client_setup_type(module, state) ||
-        aclient_setup_type(module, state)) {
+        aclient_setup_type(module, state) ||
+        lease_setup_types(module, state)) {
         return -1;
     }
     return 0;

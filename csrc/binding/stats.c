@@ -96,6 +96,24 @@ buckets_tuple(const struct seqc_stats *stats)
     return tuple;
 }
 
+static PyObject *
+leases_dict(const EngineObject *engine)
+{
+    static const char *const names[LEASE_COUNTERS] = {
+        [LEASE_BLOCKS] = "blocks",
+        [LEASE_WAITS] = "waits",
+        [LEASE_FAILURES] = "failures",
+    };
+    PyObject *dict = PyDict_New();
+
+    for (int i = 0; dict && i < LEASE_COUNTERS; i++) {
+        if (set_number(dict, names[i], seqc_stats_read(&engine->leases[i]))) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
 struct totals {
     struct seqc_stats stats;
     size_t in_flight;
@@ -129,14 +147,16 @@ add_links(EngineObject *engine, struct totals *totals)
 }
 
 static int
-fill_stats(PyObject *dict, const struct totals *totals)
+fill_stats(EngineObject *engine, PyObject *dict, const struct totals *totals)
 {
     const struct seqc_stats *stats = &totals->stats;
     PyObject *calls = calls_dict(stats);
     PyObject *errors = errors_dict(stats);
     PyObject *buckets = buckets_tuple(stats);
+    PyObject *leases = leases_dict(engine);
     int failed =
-        !calls || !errors || !buckets ||
+        !calls || !errors || !buckets || !leases ||
+        PyDict_SetItemString(dict, "leases", leases) ||
         PyDict_SetItemString(dict, "calls", calls) ||
         PyDict_SetItemString(dict, "errors", errors) ||
         PyDict_SetItemString(dict, "latency_buckets", buckets) ||
@@ -158,6 +178,7 @@ fill_stats(PyObject *dict, const struct totals *totals)
     Py_XDECREF(calls);
     Py_XDECREF(errors);
     Py_XDECREF(buckets);
+    Py_XDECREF(leases);
     return failed ? -1 : 0;
 }
 
@@ -175,7 +196,7 @@ engine_stats(EngineObject *engine, PyObject *Py_UNUSED(ignored))
     seqc_stats_merge(&totals->stats, &engine->stats);
     totals->in_flight = engine->slow_count;
     add_links(engine, totals);
-    if (fill_stats(dict, totals)) {
+    if (fill_stats(engine, dict, totals)) {
         Py_CLEAR(dict);
     }
     seqc_free(totals);

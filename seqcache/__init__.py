@@ -36,8 +36,9 @@ from .errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._acache import AsyncSeqCache, acache
+    from ._alease import AsyncLease
     from ._health import Health
-    from ._lease import AsyncLease, Lease
+    from ._lease import Lease
     from ._tally import ExportReport, ImportReport
     from .backends import AsyncBackend, Backend, register_backend
     from .config import Config
@@ -47,7 +48,7 @@ __version__ = "0.1.0"
 # Loaded when somebody asks for them: half of the time of the import.
 _LATER = {
     "AsyncBackend": "backends",
-    "AsyncLease": "_lease",
+    "AsyncLease": "_alease",
     "AsyncSeqCache": "_acache",
     "Backend": "backends",
     "Config": "config",

@@ -14,9 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from concurrent.futures import CancelledError, Future
-from functools import partial
 
 from . import _native, _outcome
 from ._log import background_failed
@@ -25,25 +23,21 @@ from .errors import ClosedError, OutcomeUnknown, SequenceRegressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from typing import Any, Self, TypeAlias
 
-    from ._acache import AsyncSeqCache
     from ._cache import SeqCache
     from ._common import UserId
-    from ._future import CallFuture
     from .config import Config
 
     Stamp: TypeAlias = tuple[int, int, int]
-    Loop: TypeAlias = asyncio.AbstractEventLoop
 
-__all__ = ["AsyncLease", "Lease"]
+__all__ = ["Lease"]
 
 #: How often a block is reserved anew, for one call, when its fate is unknown.
 TRIES = 3
 
 _helper = Workers("seqcache-lease", 1)
-_all: weakref.WeakSet[Lease | AsyncLease] = weakref.WeakSet()
+_all: weakref.WeakSet[LeaseBase] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -54,6 +48,11 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def note(lease: LeaseBase) -> None:
+    """Let a child of this process forget what the lease has."""
+    _all.add(lease)
 
 
 def arguments(user_id: UserId, size: int, refill_at: float) -> tuple[bytes, int, int]:
@@ -70,56 +69,79 @@ def arguments(user_id: UserId, size: int, refill_at: float) -> tuple[bytes, int,
     return key, number, number - min(number, math.ceil(number * share))
 
 
-class _Common:
+class Terms:
+    """What a lease was made with, and what it has still to tell."""
+
+    def __init__(self, cache: Any, key: bytes, size: int) -> None:
+        self.config: Config = cache.config
+        self.key = key
+        self.size = size
+        self.where: str = cache._engine.where
+        # Of a block that nobody waited for: a later one does not undo it.
+        self.untold: SequenceRegressed | None = None
+
+    def name(self) -> str:
+        """Name the lease in messages."""
+        return f"lease({self.key.decode(errors='backslashreplace')!r}) at {self.where}"
+
+    def closed(self) -> ClosedError:
+        """Build the error of a lease that is closed."""
+        text = f"{self.name()}: the lease or its cache is closed"
+        return ClosedError(text, executed=False)
+
+    def failed_behind(self, error: BaseException) -> None:
+        """Note an error that nobody waits for.
+
+        Whoever finds no number left tries once more, and gets the error of that.
+        """
+        if isinstance(error, SequenceRegressed):
+            self.untold = error
+        elif not isinstance(error, ClosedError):  # that is no failure
+            background_failed(error)
+
+    def tell(self) -> None:
+        """Raise what has still to be told."""
+        error, self.untold = self.untold, None
+        if error is not None:
+            raise error
+
+    def goes_on(self, error: BaseException, tries: int) -> bool:
+        """Tell whether another block is to be reserved at once."""
+        unknown = isinstance(error, OutcomeUnknown)
+        return unknown and tries < TRIES and self.config.retry != "never"
+
+
+class LeaseBase:
     """What both leases have."""
 
     __slots__ = ()
 
-    _config: Config
-    _key: bytes
-    _size: int
-    _untold: SequenceRegressed | None  # of a block that nobody waited for
+    if TYPE_CHECKING:
+        _terms: Terms
 
-    def _set_up(self, cache: Any, key: bytes, size: int) -> None:
-        self._config = cache.config
-        self._key = key
-        self._size = size
-        self._untold = None
-        self._where: str = cache._engine.where
-        _all.add(self)  # type: ignore[arg-type]  # the subclasses are in it
+        @property
+        def closed(self) -> bool: ...
+
+        @property
+        def remaining(self) -> int: ...
 
     @property
     def size(self) -> int:
         """How many numbers it reserves at a time."""
-        return self._size
-
-    def _name(self) -> str:
-        return f"lease({self._key.decode(errors='backslashreplace')!r})"
+        return self._terms.size
 
     def _refuse(self) -> None:
-        """Raise what a call on a closed lease gets."""
-        raise ClosedError(
-            f"{self._name()} at {self._where}: the lease or its cache is closed",
-            executed=False,
-        )
+        raise self._terms.closed()
 
-    def _tell(self) -> None:
-        """Raise that the server lost numbers; a later block does not undo that."""
-        error, self._untold = self._untold, None
-        if error is not None:
-            raise error
-
-    def _goes_on(self, error: BaseException, tries: int) -> bool:
-        """Tell whether another block is to be reserved at once."""
-        unknown = isinstance(error, OutcomeUnknown)
-        return unknown and tries < TRIES and self._config.retry != "never"
+    def _forget(self) -> None:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self.remaining} left"  # type: ignore[attr-defined]
-        return f"<{type(self).__name__} {self._name()} at {self._where}, {state}>"
+        state = "closed" if self.closed else f"{self.remaining} left"
+        return f"<{type(self).__name__} {self._terms.name()}, {state}>"
 
 
-class Lease(_Common, _native.Lease):
+class Lease(LeaseBase, _native.Lease):
     """Numbers of one user from memory: ``next(lease)``; made by `SeqCache.lease`.
 
     May be used from any number of threads; it then gives each number once, and each
@@ -129,7 +151,7 @@ class Lease(_Common, _native.Lease):
     are a gap. A lease is an iterator that does not end.
     """
 
-    __slots__ = ("_config", "_job", "_key", "_lock", "_size", "_untold", "_where")
+    __slots__ = ("_job", "_lock", "_terms")
 
     _client: SeqCache
     _job: Future[None] | None  # the block that is on its way
@@ -141,7 +163,8 @@ class Lease(_Common, _native.Lease):
     def __init__(self, cache: SeqCache, key: bytes, size: int, left: int) -> None:
         self._job = None
         self._lock = threading.RLock()  # a signal handler may use the lease, too
-        self._set_up(cache, key, size)
+        self._terms = Terms(cache, key, size)
+        note(self)
 
     def take(self, count: int) -> range:
         """Take numbers in a row.
@@ -181,25 +204,23 @@ class Lease(_Common, _native.Lease):
 
     def _refill(self) -> None:
         """Begin to reserve the next block; it is not waited for."""
-        at_once = self._config.location.kind == "memory" and not self._config.ceilings
+        config = self._terms.config
+        at_once = config.location.kind == "memory" and not config.ceilings
         with self._lock:
             idle = self._job is None
             if idle and not at_once:
                 self._job = _helper.submit(self._reserve_behind)
         if idle and at_once:
             self._reserve_behind()
-        self._tell()
+        self._terms.tell()
 
     def _reserve_behind(self) -> None:
         with self._lock:  # not before _refill() has noted the job
             job = self._job
         try:
-            self._reserve(self._size, 0)
-        except SequenceRegressed as error:
-            self._untold = error
+            self._reserve(0)
         except Exception as error:
-            # Whoever finds no number left tries once more, and gets that error.
-            background_failed(error)
+            self._terms.failed_behind(error)
         finally:
             self._finished(job)
 
@@ -222,12 +243,13 @@ class Lease(_Common, _native.Lease):
                 job.result()
             return None
         try:
-            return self._reserve(self._size, count)
+            return self._reserve(count)
         finally:
             self._finished(job)
             job.set_result(None)
 
-    def _reserve(self, size: int, count: int) -> range | None:
+    def _reserve(self, count: int) -> range | None:
+        size = self._terms.size
         stamp = self._begin()
         try:
             block = self._block(size + count)
@@ -239,16 +261,17 @@ class Lease(_Common, _native.Lease):
 
     def _block(self, size: int) -> range:
         """Reserve a block; one that was lost is a gap, and there is another."""
-        timeout = self._config.timeout
+        terms = self._terms
+        timeout = terms.config.timeout
         end = None if timeout is None else time.monotonic() + timeout
         tries = 1
         left = timeout
         while True:
             try:
-                return self._client.reserve(self._key, size, timeout=left)
+                return self._client.reserve(terms.key, size, timeout=left)
             except OutcomeUnknown as error:
                 left = None if end is None else end - time.monotonic()
-                if not self._goes_on(error, tries) or (left is not None and left <= 0):
+                if not terms.goes_on(error, tries) or (left is not None and left <= 0):
                     raise
             tries += 1
 
@@ -256,153 +279,3 @@ class Lease(_Common, _native.Lease):
         with self._lock:
             if self._job is job:
                 self._job = None
-
-
-class AsyncLease(_Common, _native.AsyncLease):
-    """Numbers of one user from memory: ``await lease.next()``, on asyncio.
-
-    Made by `AsyncSeqCache.lease`. Awaiting a number that is at hand does not suspend.
-    For the rest see `Lease`; ``async for`` works, too, and does not end.
-    """
-
-    __slots__ = ("_config", "_job", "_key", "_size", "_untold", "_waiting", "_where")
-
-    _client: AsyncSeqCache
-    _job: asyncio.Future[range] | None  # the block that is on its way
-    _waiting: deque[tuple[int, CallFuture]]  # calls that found no number, in order
-
-    def __new__(cls, cache: AsyncSeqCache, key: bytes, size: int, left: int) -> Self:
-        """Make a lease; `AsyncSeqCache.lease` does that for you."""
-        return super().__new__(cls, cache, left)
-
-    def __init__(self, cache: AsyncSeqCache, key: bytes, size: int, left: int) -> None:
-        self._job = None
-        self._waiting = deque()
-        self._set_up(cache, key, size)
-
-    def take(self, count: int) -> asyncio.Future[range]:
-        """Take numbers in a row; see `Lease.take`."""
-        call = self._call("lease.take")
-        taken = None if self._waiting else self._take(count)
-        if taken is None:
-            return self._wait(call, operator.index(count))
-        call.set_result(taken)
-        return call
-
-    async def aclose(self) -> None:
-        """Give no more numbers; those left are a gap. Idempotent."""
-        self._end()
-        while self._waiting:
-            _, call = self._waiting.popleft()
-            try:
-                self._refuse()
-            except ClosedError as error:
-                _finish(call, error)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def _forget(self) -> None:
-        self._drop()
-        self._job = None
-        self._waiting = deque()
-
-    def _call(self, method: str) -> CallFuture:
-        import asyncio
-
-        from ._future import CallFuture
-
-        return CallFuture(loop=asyncio.get_running_loop())
-
-    def _more(self) -> CallFuture:
-        return self._wait(self._call("lease.next"), 0)
-
-    def _wait(self, call: CallFuture, count: int) -> CallFuture:
-        """Let a call wait for its numbers."""
-        self._waiting.append((count, call))
-        loop = call.get_loop()
-        if self._job is None or self._job.get_loop() is not loop:
-            self._start(self._size + count, 1)
-        return call
-
-    def _refill(self) -> None:
-        """Begin to reserve the next block; it is not waited for."""
-        if self._job is None:
-            self._start(self._size, 1)
-        self._tell()
-
-    def _start(self, size: int, tries: int) -> None:
-        stamp = self._begin()
-        try:
-            job = self._client.reserve(self._key, size)
-        except Exception as error:
-            self._fail(stamp)
-            self._tell_all(error)
-            return
-        self._job = job
-        if job.done():
-            self._came(stamp, tries, job)
-        else:
-            job.add_done_callback(partial(self._came, stamp, tries))
-
-    def _came(self, stamp: Stamp, tries: int, job: asyncio.Future[range]) -> None:
-        """A block is there, or an error instead of it."""
-        if self._job is job:
-            self._job = None
-        error = None if job.cancelled() else job.exception()
-        if job.cancelled() or error is not None:
-            self._fail(stamp)
-        else:
-            block = job.result()
-            self._put(block[-1], len(block), stamp)
-        if error is not None and not self._goes_on(error, tries):
-            self._tell_all(error)
-        self._serve(tries + 1 if error is not None else 1)
-
-    def _tell_all(self, error: BaseException) -> None:
-        """Give an error to those who wait; if nobody does, as `Lease` does."""
-        if not self._waiting and isinstance(error, SequenceRegressed):
-            self._untold = error
-        elif not self._waiting:
-            background_failed(error)
-        while self._waiting:
-            _, call = self._waiting.popleft()
-            _finish(call, error)
-
-    def _serve(self, tries: int) -> None:
-        """Give those who wait their numbers, in their order."""
-        while self._waiting:
-            # Away with it first: taking may begin a refill, and that may end at once.
-            count, call = self._waiting.popleft()
-            if call.done():
-                continue
-            try:
-                taken = self._take(count or 1)
-            except ClosedError as error:
-                _finish(call, error)
-                continue
-            if taken is None:
-                self._waiting.appendleft((count, call))
-                break
-            _finish(call, taken if count else taken[0])
-        if self._waiting and self._job is None:
-            self._start(self._size + self._waiting[0][0], tries)
-
-
-def _finish(call: CallFuture, outcome: Any) -> None:
-    """End a call, in the thread of its own loop."""
-    import asyncio
-
-    loop = call.get_loop()
-    if asyncio._get_running_loop() is not loop:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_finish, call, outcome)
-    elif call.done():
-        pass
-    elif isinstance(outcome, BaseException):
-        call.set_exception(outcome)
-    else:
-        call.set_result(outcome)

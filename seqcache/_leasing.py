@@ -8,8 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._alease import AsyncLease
     from ._common import UserId
-    from ._lease import AsyncLease, Lease
+    from ._lease import Lease
 
 
 def _check_open(cache: Any) -> None:
@@ -67,8 +68,8 @@ class AsyncLeasing:
         ------
         ClosedError, SequenceOverflow, UserIdError, ValueError
         """
-        from . import _lease
+        from . import _alease, _lease
 
         _check_open(self)
         words = _lease.arguments(user_id, size, refill_at)
-        return _lease.AsyncLease(self, *words)  # type: ignore[arg-type]
+        return _alease.AsyncLease(self, *words)  # type: ignore[arg-type]

@@ -118,6 +118,7 @@ def added(one: Stats, other: Stats) -> Stats:
         latency_max=0.0,
         latency_sum=one.latency_sum + other.latency_sum,
         latency_buckets=tuple(sorted(buckets.items())),
+        leases=_sum(one.leases, other.leases),
         durable=_sum(one.durable or {}, other.durable or {}) or None,
     )
 

@@ -69,6 +69,7 @@ def families(by_server: Mapping[str, Stats]) -> list[Family]:
     made = [
         _by_label("calls", "operation", "Calls; each id of a bulk is one.", by_server),
         _by_label("errors", "error", "Calls that failed, by exception.", by_server),
+        _by_label("leases", "event", "Blocks of leases, and waits for one.", by_server),
     ]
     for name, kind, text in _PLAIN:
         values = {where: getattr(stats, name) for where, stats in by_server.items()}

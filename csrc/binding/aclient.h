@@ -6,7 +6,7 @@
 
 int aclient_setup_type(PyObject *module, struct module_state *state);
 
-/* The running loop; borrowed.  NULL with RuntimeError that names the method. */
+/* The running loop; borrowed.  NULL with RuntimeError that names `method`. */
 PyObject *aclient_running_loop(ClientObject *client, const char *method);
 
 #endif

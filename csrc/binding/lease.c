@@ -117,8 +117,8 @@ lease_iternext(PyObject *object)
 PyDoc_STRVAR(next_doc,
              "next($self, /)\n--\n\n"
              "The next number, as an awaitable.\n\n"
-             "It is done at once, and awaiting it does not suspend, unless the "
-             "lease has to wait\nfor its next block.\n\n"
+             "It is done at once, and awaiting it does not suspend, unless "
+             "the lease has to\nwait for its next block.\n\n"
              "Returns\n-------\nint\n    Greater than every number of this "
              "lease before it.\n\n"
              "Raises\n------\nThe errors of reserve, when no number is left; "

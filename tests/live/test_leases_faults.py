@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import math
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -29,7 +31,7 @@ def failures(cache):
     return cache.stats().leases["failures"]
 
 
-# --- blocks that do not come ---------------------------------------------------------
+# --- blocks that do not come ------------------------------------------------------
 
 
 def test_failed_refill_lets_the_numbers_at_hand_serve(net_face, node, caplog):
@@ -165,7 +167,8 @@ def test_dropped_lease_and_its_cache_are_freed(face):
     cache = face.open()
     lease = cache.lease("alice", size=10)
     lease.many(25)
-    until(lambda: lease.raw._job is None)
+    while lease.raw._job is not None:
+        time.sleep(0.002)
     kept = weakref.ref(lease.raw)
     del lease
     for _ in range(50):
@@ -176,7 +179,7 @@ def test_dropped_lease_and_its_cache_are_freed(face):
     assert kept() is None
 
 
-# --- the blocking face -------------------------------------------------------------------
+# --- the blocking face ------------------------------------------------------------
 
 
 def test_call_does_not_wait_for_the_refill_of_another_cache(node, server):
@@ -219,6 +222,31 @@ def test_threads_get_each_number_once_and_each_its_own_in_order(server):
         assert len(set(every)) == len(every) == 8 * (2000 + 2 * 40)
 
 
+PROCESS = """
+import sys, time, seqcache
+with seqcache.cache(sys.argv[1], timeout=20) as cache, cache.lease("alice") as lease:
+    given = []
+    for _ in range(40):
+        given += [next(lease) for _ in range(250)]
+        while lease.remaining < 500:  # other work, in which the next block comes
+            time.sleep(0.001)
+    assert given == sorted(set(given))
+    print(cache.stats().leases["waits"], cache.stats().leases["failures"])
+    print(*given)
+"""
+
+
+def test_eight_processes_get_each_number_once_and_wait_for_no_block(server):
+    command = [sys.executable, "-c", PROCESS, server.url]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]
+    outputs = [process.communicate(timeout=50)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8
+    lines = [output.decode().splitlines() for output in outputs]
+    assert [counts for counts, _ in lines] == ["0 0"] * 8
+    every = [int(number) for _, given in lines for number in given.split()]
+    assert len(set(every)) == len(every) == 8 * 40 * 250
+
+
 def test_lease_is_an_iterator_and_a_context(server):
     with seqcache.cache(server.url) as cache:
         with cache.lease("alice", size=3) as lease:
@@ -230,7 +258,7 @@ def test_lease_is_an_iterator_and_a_context(server):
         assert lease.closed
 
 
-# --- asyncio -----------------------------------------------------------------------------
+# --- asyncio ----------------------------------------------------------------------
 
 
 def test_awaiting_a_number_at_hand_does_not_suspend(run_async, server):

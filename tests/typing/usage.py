@@ -52,6 +52,11 @@ def blocking() -> None:
     assert_type(report.bad_lines[0].reason, str)
     cache.import_seqs(io.BytesIO(b""), progress=lambda done, total: None)
     assert_type(cache.namespace("x:"), seqcache.SeqCache)
+    with cache.lease("alice", size=10, refill_at=0.7) as lease:
+        assert_type(lease, seqcache.Lease)
+        assert_type(next(lease), int)
+        assert_type(lease.take(3), range)
+        assert_type(lease.remaining, int)
     assert_type(cache.ping(), float)
     assert_type(cache.health(), seqcache.Health)
     assert_type(cache.health(timeout=1).clock, float | None)
@@ -82,6 +87,11 @@ async def on_a_loop() -> None:
     assert_type(await cache.export_seqs(io.StringIO()), seqcache.ExportReport)
     assert_type(await cache.import_seqs("x"), seqcache.ImportReport)
     assert_type(cache.namespace("x:"), seqcache.AsyncSeqCache)
+    async with cache.lease("alice") as lease:
+        assert_type(lease, seqcache.AsyncLease)
+        assert_type(await lease.next(), int)
+        assert_type(await anext(lease), int)
+        assert_type(await lease.take(3), range)
     assert_type(await asyncio.wait_for(cache.get_seq("a"), 1), int)
     assert_type(await asyncio.shield(cache.get_seq("a")), int)
     one, two = await asyncio.gather(cache.get_seq("a"), cache.get_seqs(["b"]))

@@ -62,6 +62,10 @@ def _errors(stats: Stats) -> Numbers:
     return [({"error.type": name}, value) for name, value in told.items()]
 
 
+def _leases(stats: Stats) -> Numbers:
+    return [({"seqcache.lease.event": k}, v) for k, v in stats.leases.items()]
+
+
 def _one(field: str) -> Callable[[Stats], Numbers]:
     return lambda stats: [({}, getattr(stats, field))]
 
@@ -120,6 +124,13 @@ INSTRUMENTS: tuple[tuple[str, str, str, str, Callable[[Stats], Numbers]], ...] =
         "{regression}",
         "Times that the server had lost numbers.",
         _one("regressions"),
+    ),
+    (
+        "counter",
+        "seqcache.leases",
+        "{event}",
+        "Blocks of leases, and waits for one.",
+        _leases,
     ),
     ("counter", "seqcache.io", "By", "Bytes to and from the server.", _bytes),
     (

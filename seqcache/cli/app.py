@@ -68,6 +68,7 @@ _VERBS = {
     "ping": ("verbs", "ping"),
     "doctor": ("doctor", "doctor"),
     "top": ("top", "top"),
+    "serve": ("serve", "serve"),
     "ceilings": ("ceilings", "ceilings"),
     "config": ("verbs", "config"),
     "completion": ("completion", "completion"),

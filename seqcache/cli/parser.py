@@ -144,6 +144,7 @@ def build() -> argparse.ArgumentParser:
     verb("ping", "make one round trip and tell how long it took")
     verb("doctor", "look at the server and tell what to mend, and how")
     _top(verb("top", "show which ids and commands move on a server, as they move"))
+    _serve(verb("serve", "serve a status page, /metrics and /healthz; it only reads"))
     _ceilings(verb("ceilings", "look after the SQL store of durable mode"))
     config = verb("config", "print what is configured, secrets masked")
     config.add_argument(
@@ -257,7 +258,7 @@ def _files(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
         )
 
 
-def _top(parser: argparse.ArgumentParser) -> None:
+def _looks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         type=duration,
@@ -268,9 +269,28 @@ def _top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=whole(1, 1000), default=20, metavar="N", help="ids to show (20)"
     )
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    _looks(parser)
     parser.add_argument(
         "--once", action="store_true", help="one look after an interval, then end"
     )
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _looks(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port",
+        type=whole(0, 65535),
+        default=8471,
+        metavar="N",
+        help="port to listen on, 0 for a free one (8471)",
+    )
+    parser.add_argument("--no-ids", action="store_true", help="show no user ids")
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

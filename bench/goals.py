@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bench import async_clients, sync_clients
+from bench.leases import EMPTY
 from bench.plan import BULK, DICT, HELD, HELD_OTHERS
 from bench.results import Results
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
@@ -204,11 +205,20 @@ class Table:
                 yield self.faster("S6", name, goal, point(OURS, variant), others)
 
     def memory_rows(self) -> Iterable[Row]:
-        """S7 (not in this version), S9, S10."""
-        missing = "not in this version"
-        yield Row(
-            "S7", "next(lease); awaited", "<= 25 ns; <= 110 ns", "-", note=missing
-        )
+        """S7, S9, S10."""
+        for variant, what, goal in (
+            ("next", "next(lease)", 25),
+            ("awaited", "await lease.next()", 110),
+        ):
+            yield self.bounded(
+                "S7",
+                what,
+                Point("leases", OURS, variant=variant),
+                "ns",
+                goal,
+                lambda ns: f"{ns:.3g} ns",
+                other=Point("leases", EMPTY, variant=variant),
+            )
         yield self.bounded(
             "S9",
             "memory://, a call",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench import async_clients, import_time, sync_clients
 from bench import telemetry as telemetry_cost
 from bench.bulk import AWAITED
+from bench.leases import EMPTY
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
 
 IN_FLIGHT = (1, 10, 100, 1000)
@@ -18,6 +19,7 @@ QUESTIONS = (
     "async_calls",
     "threads",
     "bulk",
+    "leases",
     "memory",
     "inflight_memory",
     "import_time",
@@ -56,6 +58,15 @@ def bulk() -> list[Point]:
     clients = [OURS, AWAITED, *sync_clients.PEERS, HIREDIS]
     points = [Point("bulk", c, BULK, v) for v in ("increase", "get") for c in clients]
     return [*points, Point("bulk", RAW, BULK, "increase")]
+
+
+def leases() -> list[Point]:
+    """S7."""
+    return [
+        Point("leases", client, variant=variant)
+        for variant in ("next", "awaited")
+        for client in (OURS, EMPTY)
+    ]
 
 
 def memory() -> list[Point]:
@@ -104,7 +115,8 @@ def telemetry() -> list[Point]:
 def every_point() -> list[Point]:
     """Return all points, in the order of the table."""
     parts = (
-        *(async_calls, threads, bulk, memory, inflight_memory, imports, fairness),
+        *(async_calls, threads, bulk, leases, memory),
+        *(inflight_memory, imports, fairness),
         durable,
         telemetry,
     )

@@ -103,7 +103,8 @@ def detail(results: Results, point: Point) -> tuple[str, ...]:
 
 def other_table(results: Results) -> list[tuple[str, ...]]:
     """Return memory in flight, import times and in-process calls of every client."""
-    units = {"inflight_memory": "bytes", "import_time": "ms", "memory": "ns"}
+    units = {"inflight_memory": "bytes", "import_time": "ms"}
+    units |= {"leases": "ns", "memory": "ns"}
     table: list[tuple[str, ...]] = [
         ("question", "client", "load", "median", "best", "unit")
     ]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ._common import Items, Stats, UserId
     from ._fields import Overrides
-    from ._native import Awaitable
     from .config import Config
 
 __all__ = ["AsyncSeqCache", "acache"]
@@ -83,7 +82,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
         pairs: Items | Iterable[tuple[UserId, int]],
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - of each batch
-    ) -> Awaitable[int]:
+    ) -> _native.Awaitable[int]:
         """Move many sequences forward, never back; repeating it is harmless.
 
         Parameters
@@ -113,7 +112,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
         *,
         restart_from_one: bool = False,
         timeout: float | None = DEFAULT,
-    ) -> Awaitable[bool]:
+    ) -> _native.Awaitable[bool]:
         """Delete a sequence: its numbers start again at 1.
 
         Parameters
@@ -187,7 +186,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
         self,
         *,
         timeout: float | None = DEFAULT,  # noqa: ASYNC109 - the engine's own
-    ) -> Awaitable[float]:
+    ) -> _native.Awaitable[float]:
         """Make one round trip; return how many seconds it took."""
         words = {} if timeout is DEFAULT else {"timeout": timeout}
 
@@ -203,7 +202,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
 
     def _start(
         self, method: str, work: Callable[[], Coroutine[Any, Any, Any]]
-    ) -> Awaitable[Any]:
+    ) -> _native.Awaitable[Any]:
         """Start what takes several calls, as the engine starts one."""
         import asyncio
 

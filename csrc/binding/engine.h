@@ -29,6 +29,8 @@ typedef struct EngineObject {
     PyObject *on_regress;         /* (method, user id, seen, got), or NULL */
     PyObject *last_error;         /* why the last connect failed, or NULL */
     PyObject *loops;              /* dict: event loop -> its link */
+    struct LoopLinkObject *links; /* all that live, those taken out of `loops`
+                                     as well: they still count; borrowed */
     PyObject *durable; /* the FastPath of the groups, or what returns that of
                           a loop; NULL: not durable, or collected */
     seqc_store *store;            /* memory://, else NULL */

@@ -23,7 +23,9 @@
 typedef struct LoopLinkObject {
     PyObject_HEAD
     EngineObject *engine; /* owned */
-    PyObject *loop;       /* owned */
+    struct LoopLinkObject *next_link; /* of the engine's list; borrowed */
+    struct LoopLinkObject *prev_link; /* NULL: it is the first; borrowed */
+    PyObject *loop;                   /* owned */
     /* bound methods, owned; made once because a bound method costs 60 ns */
     PyObject *call_soon;
     PyObject *on_flush;

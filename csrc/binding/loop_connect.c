@@ -327,6 +327,32 @@ loop_clear(PyObject *object)
     return 0;
 }
 
+static void
+join_engine(LoopLinkObject *self, EngineObject *engine)
+{
+    self->engine = (EngineObject *)Py_NewRef((PyObject *)engine);
+    self->next_link = engine->links;
+    if (self->next_link) {
+        self->next_link->prev_link = self;
+    }
+    engine->links = self;
+}
+
+/* What it counted stays with the engine. */
+static void
+leave_engine(LoopLinkObject *self)
+{
+    seqc_stats_merge(&self->engine->stats, &self->stats);
+    if (self->next_link) {
+        self->next_link->prev_link = self->prev_link;
+    }
+    if (self->prev_link) {
+        self->prev_link->next_link = self->next_link;
+    } else {
+        self->engine->links = self->next_link;
+    }
+}
+
 void
 loop_dealloc(PyObject *object)
 {
@@ -342,7 +368,7 @@ loop_dealloc(PyObject *object)
         close(self->fd);
     }
     if (self->engine) {
-        seqc_stats_merge(&self->engine->stats, &self->stats);
+        leave_engine(self);
     }
     seqc_link_fini(&self->link);
     seqc_free(self->input);
@@ -365,7 +391,7 @@ new_link(EngineObject *engine, PyObject *loop)
         return NULL;
     }
     self->fd = -1;
-    self->engine = (EngineObject *)Py_NewRef((PyObject *)engine);
+    join_engine(self, engine);
     self->loop = Py_NewRef(loop);
     seqc_timers_init(&self->timers);
     self->input = seqc_malloc(SEQC_INPUT_BYTES);

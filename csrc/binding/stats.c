@@ -123,9 +123,6 @@ struct totals {
 static void
 add_links(EngineObject *engine, struct totals *totals)
 {
-    PyObject *loop;
-    PyObject *object;
-    Py_ssize_t at = 0;
     bool out;
 
     out = engine_fork_step_out(engine);
@@ -138,8 +135,7 @@ add_links(EngineObject *engine, struct totals *totals)
     }
     Py_END_ALLOW_THREADS
     engine_fork_step_in(engine, out);
-    while (PyDict_Next(engine->loops, &at, &loop, &object)) {
-        LoopLinkObject *link = (LoopLinkObject *)object;
+    for (LoopLinkObject *link = engine->links; link; link = link->next_link) {
         seqc_stats_merge(&totals->stats, &link->stats);
         totals->in_flight += link->link.in_flight;
         totals->links += link->link.up;

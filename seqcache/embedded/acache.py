@@ -8,13 +8,13 @@ import warnings
 from concurrent.futures import CancelledError, Future
 from functools import partial
 
-from .. import _common, _outcome
+from .. import _common, _live, _outcome
 from .._acache import AsyncSeqCache
 from .._common import DEFAULT
 from .._future import start
 from .._workers import Workers
 from ..errors import SeqCacheError
-from .cache import EmbeddedOperations, fitting, told, too_late
+from .cache import EmbeddedOperations, fitting, reader_of, told, too_late
 from .store import Store, close_store, drop_store, open_store
 
 TYPE_CHECKING = False
@@ -102,6 +102,8 @@ class AsyncEmbeddedCache(EmbeddedOperations, AsyncSeqCache):
         super().__init__(engine, prefix, config, connector=connector, view=view)
         self._store = store
         self._keeper = keeper
+        if not view and store.users == 1:  # the store's counters are told once
+            _live.begin(self, engine.where, reader_of(engine, store))
 
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same store."""
@@ -179,7 +181,10 @@ class AsyncEmbeddedCache(EmbeddedOperations, AsyncSeqCache):
             await in_thread(lambda: close_store(self._store))
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
         self._engine.close()

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 
-from .. import _common, _outcome
+from .. import _common, _live, _outcome
 from .._cache import SeqCache
 from .._common import DEFAULT
 from ..errors import CeilingError, OutcomeUnknown, SeqCacheError
@@ -88,6 +88,11 @@ class Keeper:
             future.cancel()
 
 
+def reader_of(engine: _native.Engine, store: Store) -> Callable[[], Stats]:
+    """Return what reads the counters of a cache and of its store."""
+    return lambda: _common.stats_of(engine)._replace(durable=store.stats())
+
+
 class EmbeddedOperations:
     """What both faces refuse, and tell."""
 
@@ -106,7 +111,7 @@ class EmbeddedOperations:
 
     def stats(self) -> Stats:
         """Return the counters of the cache, its views and its store included."""
-        return _common.stats_of(self._engine)._replace(durable=self._store.stats())
+        return reader_of(self._engine, self._store)()
 
     def _page(
         self, prefix: bytes, after: bytes | None
@@ -154,6 +159,8 @@ class EmbeddedCache(EmbeddedOperations, SeqCache):
         super().__init__(engine, prefix, config, view=view)
         self._store = store
         self._keeper = keeper
+        if not view and store.users == 1:  # the store's counters are told once
+            _live.begin(self, engine.where, reader_of(engine, store))
 
     def namespace(self, prefix: str | bytes) -> Self:
         """Return a view with another prefix, on the same store."""
@@ -214,7 +221,10 @@ class EmbeddedCache(EmbeddedOperations, SeqCache):
             close_store(self._store)
 
     def __del__(self) -> None:
-        if getattr(self, "_is_view", True) or self.closed:
+        if getattr(self, "_is_view", True):
+            return
+        _live.end(self)
+        if self.closed:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
         self._engine.close()

@@ -65,8 +65,8 @@ class Failing:
     ) -> None:
         """Make the next call raise an error, of this cache or one of its views.
 
-        Failures that were ordered earlier come first. Iterators (``scan``) and what
-        asks no server (``stats``) do not fail.
+        Failures that were ordered earlier come first. Iterators (``scan``), leases and
+        what asks no server (``stats``) do not fail.
 
         Parameters
         ----------

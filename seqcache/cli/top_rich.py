@@ -49,7 +49,9 @@ def frame(look: Look, rates: deque[float], most: int) -> RenderableType:
         names = ", ".join(printable(one) for one in look.back[:5])
         text = f"went back: {names}. The server lost numbers: seqcache doctor"
         parts.append(Text(text, "bold red"))
-    parts.append(Text(f"{foot_of(look)}. Ctrl-C ends.", "dim"))
+    parts.append(
+        Text(f"{foot_of(look)}. Commands are those of all clients. Ctrl-C ends.", "dim")
+    )
     return Panel(Group(*parts), title="seqcache top", border_style="dim")
 
 
@@ -70,7 +72,7 @@ def _ids(look: Look, most: int) -> Table:
 
 
 def _commands(look: Look, most: int) -> Table:
-    table = _table("command of all clients", "per second", "us a call")
+    table = _table("command (all)", "per second", "us a call")
     errors = list(look.errors.items())[: max(0, most - 1)]
     for one in look.commands[: most - len(errors)]:
         table.add_row(one.name, amount(one.per_second), f"{one.usec:,.1f}")

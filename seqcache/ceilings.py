@@ -156,9 +156,9 @@ class CeilingStore(SqlStore):
             self._my_epoch(tx, token)
             rows = self._rows(tx, [take.key for take in takes], lock=True)
             new: dict[bytes, dict[str, Any]] = {}
-            old: list[dict[str, Any]] = []
+            old: dict[bytes, dict[str, Any]] = {}
             out = [self._take(tx, t, rows.get(t.key), token, new, old) for t in takes]
-            self._write_grants(tx, [new[key] for key in sorted(new)], old)
+            self._write_grants(tx, [new[key] for key in sorted(new)], [*old.values()])
             return out
 
         done = self._run(work, timeout)
@@ -209,11 +209,11 @@ class CeilingStore(SqlStore):
         row: Any,
         token: str,
         new: dict[bytes, dict[str, Any]],
-        old: list[dict[str, Any]],
+        old: dict[bytes, dict[str, Any]],
     ) -> Grant | Owner | SequenceOverflow:
         if row is not None and row.gid == take.nonce:  # R3: my own commit
             return Grant(row.base, row.ceiling, row.tok_floor)
-        if take.key in new or any(done["k"] == take.key for done in old):
+        if take.key in new or take.key in old:
             return Owner("again")  # named twice: the first has it
         ceiling = 0 if row is None else row.ceiling
         if take.cell_ceiling > ceiling:
@@ -242,10 +242,7 @@ class CeilingStore(SqlStore):
             "step": step,
             "raised_at": int(time.time()),
         }
-        if row is None:
-            new[take.key] = values
-        else:
-            old.append(values)
+        (new if row is None else old)[take.key] = values
         used = 0 if row is None else max(row.base, min(take.at_least, ceiling))
         skipped = max(0, ceiling - used)
         return Grant(base, values["ceiling"], values["tok_floor"], skipped)

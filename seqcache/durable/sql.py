@@ -125,11 +125,10 @@ class SqlStore:
     def _write_grants(
         self, tx: Work, new: list[dict[str, Any]], old: list[dict[str, Any]]
     ) -> None:
-        for start in range(0, len(new), 500):
-            rows = new[start : start + 500]
-            statement = self._dialect.insert_new(self._tables.ceiling, rows)
-            if len(tx.conn.execute(statement).all()) != len(rows):
-                raise Again
+        if new and self._dialect.insert_new(tx.conn, self._tables.ceiling, new) != len(
+            new
+        ):
+            raise Again
         names = ("ceiling", "base", "tok_floor", "epoch", "gid", "step", "raised_at")
         self._update(tx, old, *names)
 

@@ -74,8 +74,15 @@ class Dialect:
     def begin(self, conn: Connection, seconds: float, write: bool) -> None:
         """Begin a transaction of which no statement outlasts `seconds`."""
 
-    def insert_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> Any:
-        """INSERT that skips existing rows and returns the keys it wrote."""
+    def insert_new(
+        self, conn: Connection, table: sa.Table, rows: list[dict[str, Any]]
+    ) -> int:
+        """INSERT what is not there yet; how many rows that were."""
+        statement = self.insert_or_skip(table).returning(table.c.k)
+        return len(conn.execute(statement, rows).all())
+
+    def insert_or_skip(self, table: sa.Table) -> Any:
+        """INSERT .. ON CONFLICT DO NOTHING."""
         raise NotImplementedError
 
     def is_retryable(self, error: DBAPIError) -> bool:
@@ -107,10 +114,10 @@ class SQLite(Dialect):
         conn.exec_driver_sql(f"PRAGMA busy_timeout={_milliseconds(seconds)}")
         conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    def insert_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> Any:
+    def insert_or_skip(self, table: sa.Table) -> Any:
         from sqlalchemy.dialects.sqlite import insert
 
-        return insert(table).values(rows).on_conflict_do_nothing().returning(table.c.k)
+        return insert(table).on_conflict_do_nothing()
 
     def is_retryable(self, error: DBAPIError) -> bool:
         # BEGIN IMMEDIATE waits by itself; the change to WAL does not.
@@ -153,10 +160,10 @@ class PostgreSQL(Dialect):
             {"ms": str(limit)},
         )
 
-    def insert_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> Any:
+    def insert_or_skip(self, table: sa.Table) -> Any:
         from sqlalchemy.dialects.postgresql import insert
 
-        return insert(table).values(rows).on_conflict_do_nothing().returning(table.c.k)
+        return insert(table).on_conflict_do_nothing()
 
     def is_retryable(self, error: DBAPIError) -> bool:
         # serialization failure, deadlock, concurrent CREATE TABLE in two guises

@@ -219,8 +219,8 @@ class Granter:
         """Get what is wanted; the keys that are nowhere, and those that must wait."""
         for key, want in list(wants.items()):
             want.have = self.cells.look(key)
-            if want.have is None and want.ahead and not (want.need or want.to):
-                del wants[key]  # forgotten meanwhile: who needs it asks again
+            if want.is_met:
+                del wants[key]
         answers = self.ledger.grant(wants, self.stats) if wants else {}
         absent, later = set(), set()
         for key, answer in answers.items():
@@ -250,20 +250,23 @@ class Granter:
 
     def _count(self, counts: dict[Token, Count], later: frozenset[bytes]) -> None:
         """Count what the tokens want, and commit their records before the answer."""
+        ready = {one: told for one, told in counts.items() if one[0] not in later}
+        if ready:
+            # Lost in between: numbers that nobody got. After it: they are found.
+            for record in self.ledger.remember(lambda: self._records(ready)):
+                self._answer(record)
+
+    def _records(self, counts: dict[Token, Count]) -> list[Record]:
         records: list[Record] = []
         now = int(time.time())
         for (key, token), (by, ttl) in counts.items():
-            made = None if key in later else self.cells.increase(key, by)
+            made = self.cells.increase(key, by)
             if made is None:
                 continue  # others took what was granted: it asks again
             records.append(Record(key, token, made[0], by, now + ttl))
             if made[1]:
                 self.low(key)
-        if records:
-            # Lost before this: numbers that nobody got. After it: they are found.
-            self.ledger.remember(records)
-        for record in records:
-            self._answer(record)
+        return records
 
     def _answer(self, record: Record) -> None:
         seconds = max(1, record.until - int(time.time()))

@@ -25,7 +25,7 @@ from .rows import CAP, WAIT, Block, Record, Want
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from .. import _native
@@ -263,7 +263,7 @@ class LeasedLedger:
         """Know nothing of tokens: the process itself does."""
         return []
 
-    def remember(self, _records: list[Record]) -> None:
+    def remember(self, _count: Callable[[], list[Record]]) -> list[Record]:
         """Refuse: the process itself remembers."""
         raise AssertionError("the process remembers")
 

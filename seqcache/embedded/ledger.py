@@ -228,10 +228,10 @@ class Ledger:
                     if row is not None:
                         stats.skipped += row.ceiling - row.base
                 new.append(self._values(key, made))
-                row = made._replace(mine=True)
+                row = made
             if row is None:
                 blocks[key] = None
-            elif (block := block_of(row, want)) is not None:
+            elif (block := block_of(row, want, made)) is not None:
                 blocks[key] = block
         if new:
             self._check_file()
@@ -275,23 +275,24 @@ class Ledger:
 
     def recall(self, tokens: list[tuple[bytes, bytes]]) -> list[Record]:
         """What these tokens of these keys have counted, as far as they have."""
-        query = (
-            "SELECT k, token, last, count, until FROM seq_token"
-            " WHERE d = ? AND k = ? AND token = ? AND until > ?"
-        )
         now = int(time.time())
         found: list[Record] = []
         try:
             for key, token in tokens:
                 words = (self._deployment, key, token, now)
-                for row in self._conn.execute(query, words):
+                for row in self._conn.execute(schema.RECALL, words):
                     found.append(Record(*row))
         except sqlite3.Error as error:
             raise self._unavailable(str(error)) from error
         return found
 
-    def remember(self, records: list[Record]) -> None:
-        """Commit what tokens have counted, before anybody is told.
+    def remember(self, count: Callable[[], list[Record]]) -> list[Record]:
+        """Commit what tokens count, before anybody is told.
+
+        Parameters
+        ----------
+        count:
+            Counts, once the file can be written, and returns what.
 
         Raises
         ------
@@ -301,22 +302,19 @@ class Ledger:
             If it may have been.
         """
         try:
-            self._transact(lambda: self._remembered(records))
+            return self._transact(lambda: self._remembered(count))  # type: ignore[no-any-return]
         except sqlite3.Error as error:
             raise self._unavailable(str(error)) from error
 
-    def _remembered(self, records: list[Record]) -> None:
+    def _remembered(self, count: Callable[[], list[Record]]) -> list[Record]:
         self._check_file()
+        records = count()
         self._conn.executemany(
-            "INSERT OR REPLACE INTO seq_token (d, k, token, last, count, until)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [(self._deployment, *record) for record in records],
+            schema.REMEMBER, [(self._deployment, *record) for record in records]
         )
-        self._conn.execute(
-            "DELETE FROM seq_token WHERE rowid IN"
-            " (SELECT rowid FROM seq_token WHERE until < ? ORDER BY until LIMIT ?)",
-            (int(time.time()), CLEAR * len(records)),
-        )
+        old = (int(time.time()), CLEAR * len(records))
+        self._conn.execute(schema.CLEAR_AWAY, old)
+        return records
 
     # -------------------------------------------------------------- the others
 

@@ -50,6 +50,14 @@ class Want:
         """Whether nothing has to be granted."""
         return not (self.need or self.to or self.ahead)
 
+    @property
+    def is_met(self) -> bool:
+        """Whether the process has it already, or nobody needs it any more."""
+        if self.have is None:
+            return self.ahead and not (self.need or self.to)
+        number, ceiling = self.have
+        return not self.ahead and max(number + self.need, self.to) <= ceiling
+
 
 class Row(NamedTuple):
     """A row of the table, as far as it matters here; `mine`: our grant is the last."""
@@ -106,10 +114,15 @@ def decide(row: Row | None, want: Want, first: int, now: int) -> Row | None:
     return Row(ceiling, row.base, step, now, True)
 
 
-def block_of(row: Row, want: Want) -> Block | None:
-    """What a key has by its row; None if the process knows that or more."""
-    if row.mine:
-        base = row.base if want.have is None else 0
+def block_of(row: Row, want: Want, made: Row | None) -> Block | None:
+    """What a key has by its row; None if the process knows that or more.
+
+    `made` is what `decide` had committed, which is the row now.
+    """
+    taken = made is not None and not made.mine
+    if taken or row.mine:
+        # A grant that was extended goes on from the number that the process has.
+        base = row.base if taken or want.have is None else 0
         return Block(base, row.ceiling, row.ceiling - row.step // 2)
     if want.have is None:  # read, and nothing of it is ours to give
         return Block(row.ceiling, row.ceiling, row.ceiling)

@@ -59,3 +59,15 @@ LOWER = """
 UPDATE seq_ceiling SET ceiling = :seq, base = :seq, tok_floor = :seq, epoch = 0
 WHERE d = :d AND k = :k AND gid = :gid AND base <= :seq AND ceiling >= :seq
 """
+RECALL = """
+SELECT k, token, last, count, until FROM seq_token
+WHERE d = ? AND k = ? AND token = ? AND until > ?
+"""
+REMEMBER = """
+INSERT OR REPLACE INTO seq_token (d, k, token, last, count, until)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+CLEAR_AWAY = """
+DELETE FROM seq_token WHERE rowid IN
+(SELECT rowid FROM seq_token WHERE until < ? ORDER BY until LIMIT ?)
+"""

@@ -31,7 +31,7 @@ def ceilings(args: Namespace, out: Output) -> int:
     words = {name: getattr(args, name) for name in ("prefix", "ceilings", "deployment")}
     given = {name: value for name, value in words.items() if value is not None}
     config = Config.coerce(args.url, **given)
-    if config.ceilings is None:
+    if config.ceilings is None and not config.is_embedded:
         raise ConfigError(
             "there is no ceiling store to look at",
             hint="--ceilings URL, or SEQCACHE_CEILINGS, as the services have it",

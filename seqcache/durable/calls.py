@@ -73,9 +73,15 @@ def make_store(config: Config) -> CeilingStore:
     from ..ceilings import CeilingStore
 
     leased = config.fence == "lease"
+    ceilings, deployment = config.ceilings, f"{config.deployment}/{config.db}"
+    if config.is_embedded:
+        from ..embedded.store import place_of
+
+        place, deployment = place_of(config)
+        ceilings = ceilings or f"sqlite:///{place}"
     return CeilingStore(
-        config.ceilings,
-        f"{config.deployment}/{config.db}",
+        ceilings,
+        deployment,
         step=config.step,
         lease_ms=round(config.fence_time * 1000) if leased else 0,
     )

@@ -244,3 +244,13 @@ def test_ten_lines_run(name, environ, server):
     assert "group: [102, 1, 1]\n" in done.stdout
     body = [line for line in file.read_text().splitlines() if line.startswith("    ")]
     assert len(body) <= 10
+
+
+def test_the_embedded_example_goes_on_where_it_was(environ, tmp_path):
+    command = [sys.executable, ROOT / "examples" / "embedded.py", tmp_path / "seq.db"]
+    for first in (1, 100_002):
+        done = subprocess.run(command, capture_output=True, text=True, env=environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        last = first + 99_999
+        assert f"orders: {first} to {last}, 100000 different\n" in done.stdout
+        assert done.stdout.endswith("message-17: 100001\n")

@@ -370,6 +370,21 @@ def test_the_tables_are_those_of_the_ceiling_store(face, path, tmp_path):
     store.close()
 
 
+def test_the_tools_find_the_ceilings(face, path, capsys):
+    pytest.importorskip("sqlalchemy")
+    from seqcache.cli.app import main
+
+    with face.open() as cache:
+        cache.increase_seq("alice", 7)
+    words = ["--url", f"sqlite:///{path}", "ceilings"]
+    assert main([*words, "ls"]) == 0
+    assert capsys.readouterr().out == "seq:alice\t7\n"
+    assert main([*words, "raise", "--margin", "100"]) == 0
+    assert main([*words, "fence"]) == 0
+    with face.open() as cache:
+        assert cache.increase_seq("alice") == 108
+
+
 # --- memory:// with ceilings ----------------------------------------------------------
 
 

@@ -19,8 +19,9 @@ from seqcache.cli import main, parser
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = blocks(ROOT / "README.md")
-# Run elsewhere: durable mode in tests/live/durable, the test in tests/plugin.
-ELSEWHERE = re.compile("ceilings=|def test_")
+# Run elsewhere: durable mode in tests/live/durable, the file in test_embedded, the test
+# in tests/plugin.
+ELSEWHERE = re.compile("ceilings=|sqlite:///|def test_")
 PYTHON = [b for name, b in BLOCKS if name == "python" and not ELSEWHERE.search(b)]
 CONSOLE = [body for language, body in BLOCKS if language == "console"]
 

@@ -52,12 +52,17 @@ nitpick_ignore_regex = [
 
 
 def public_name(app, env, node, text):
-    """`SeqCache` in the docstring of any module is the package's name."""
+    """`SeqCache` in any docstring is the package's, `reserve` the method."""
     target = node["reftarget"]
-    if node.get("refdomain") != "py" or target not in seqcache.__all__:
+    if node.get("refdomain") != "py":
+        return None
+    if target in seqcache.__all__:
+        name = f"seqcache.{target}"
+    elif not target.startswith("_") and hasattr(seqcache.SeqCache, target):
+        name = f"seqcache.SeqCache.{target}"
+    else:
         return None
     domain = env.get_domain("py")
-    name = f"seqcache.{target}"
     return domain.resolve_xref(
         env, node["refdoc"], app.builder, "obj", name, node, text
     )

@@ -8,7 +8,7 @@ from functools import partial
 
 from . import _native
 from ._lease import LeaseBase, Terms, note
-from .errors import ClosedError
+from .errors import SeqCacheError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class AsyncLease(LeaseBase, _native.AsyncLease):
                 continue
             try:
                 taken = self._take(count or 1)
-            except ClosedError as error:
+            except SeqCacheError as error:  # closed, or on_regress="raise"
                 _finish(call, error)
                 continue
             if taken is None:

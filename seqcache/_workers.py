@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeAlias
@@ -32,7 +33,8 @@ class Workers:
 
     def reset(self) -> None:
         """Forget all threads and jobs: they belong to the parent of this process."""
-        self._lock = threading.Lock()
+        # A signal handler may ask for a job while this thread holds it.
+        self._lock = threading.RLock()
         self._idle: list[_Desk] = []
         self._threads: set[threading.Thread] = set()
         self._waiting: deque[_Job] = deque()
@@ -47,19 +49,17 @@ class Workers:
         """
         function = partial(copy_context().run, function)
         future: Future[Any] = Future()
-        desk: _Desk | None = None
         with self._lock:
             if self._closed:
                 future.cancel()
                 return future
-            if self._idle:
-                desk = self._idle.pop()
-                desk.put((future, function))
+            with suppress(IndexError):  # none is idle
+                self._idle.pop().put((future, function))
                 return future
             if len(self._threads) >= self._limit:
                 self._waiting.append((future, function))
                 return future
-            desk = queue.SimpleQueue()
+            desk: _Desk = queue.SimpleQueue()
             desk.put((future, function))
             thread = threading.Thread(
                 target=self._work, args=(desk,), name=self._name, daemon=True

@@ -118,7 +118,11 @@ seqc_blocks_put(struct seqc_blocks *blocks,
                 struct seqc_block block,
                 const struct seqc_blocks_stamp *stamp)
 {
-    if (block.left > 0 && fits(blocks, block.last - (block.left - 1), stamp)) {
+    int64_t before; /* the number before the first; a server may lie */
+
+    if (block.left > 0 &&
+        !__builtin_sub_overflow(block.last, block.left, &before) &&
+        fits(blocks, before + 1, stamp)) {
         add(blocks, block);
     }
     if (stamp->epoch == blocks->epoch) {

@@ -238,7 +238,8 @@ finish_number(struct seqc_link *link,
     seqc_answer_finish(link, request, &good);
 }
 
-/* The server said no to the whole FCALL. */
+/* The server said no to the whole FCALL.  A missing right may be that of one
+ * key: the calls go the slow way then, each by itself. */
 static void
 refuse_batch(struct seqc_link *link, const struct seqc_scalar *scalar)
 {
@@ -249,8 +250,15 @@ refuse_batch(struct seqc_link *link, const struct seqc_scalar *scalar)
         .len = scalar->len,
     };
 
-    for (uint32_t n = link->sent.head->batch; n; n--) {
-        seqc_answer_finish(link, pop_sent(link), &outcome);
+    uint32_t count = link->sent.head->batch;
+    bool alone = count == 1 || outcome.status != SEQC_AUTH;
+
+    for (uint32_t n = count; n; n--) {
+        if (alone) {
+            seqc_answer_finish(link, pop_sent(link), &outcome);
+        } else {
+            finish_verdict_steal(link, pop_sent(link), NULL);
+        }
     }
 }
 

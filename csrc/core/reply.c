@@ -465,10 +465,14 @@ take_numbers(struct seqc_replies *replies, const char *at, const char *end)
     return at;
 }
 
+/* A reader that was asked once too often has begun an item of which it has
+ * not read the type. */
 static bool
 is_between_replies(const redisReader *reader)
 {
-    return reader->ridx == -1 && reader->pos == reader->len;
+    return reader->pos == reader->len &&
+           (reader->ridx == -1 ||
+            (reader->ridx == 0 && reader->task[0]->type == -1));
 }
 
 seqc_status

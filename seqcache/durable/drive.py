@@ -43,7 +43,8 @@ SQL_SECONDS = 30.0
 def boottime() -> float:
     """Seconds that go on while the machine is suspended (assumption A5)."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    # As csrc/core/park.c: the two are compared.
+    return time.clock_gettime(time.CLOCK_MONOTONIC if clock is None else clock)
 
 
 class BlockingDriver:
@@ -72,7 +73,8 @@ class BlockingDriver:
         _drivers.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler may make a call while this thread holds it.
+        self._lock = threading.RLock()
         self._flights: dict[Hashable, Future[Any]] = {}
         self._closed = threading.Event()
 

@@ -121,8 +121,8 @@ PyDoc_STRVAR(next_doc,
              "the lease has to\nwait for its next block.\n\n"
              "Returns\n-------\nint\n    Greater than every number of this "
              "lease before it.\n\n"
-             "Raises\n------\nClosedError\n    Or the errors of `reserve`, when no "
-             "number is left.");
+             "Raises\n------\nClosedError\n    Or the errors of `reserve`, "
+             "when no number is left.");
 
 static PyObject *
 async_lease_next(PyObject *object, PyObject *Py_UNUSED(ignored))

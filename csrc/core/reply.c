@@ -465,8 +465,7 @@ take_numbers(struct seqc_replies *replies, const char *at, const char *end)
     return at;
 }
 
-/* A reader that was asked once too often has begun an item of which it has
- * not read the type. */
+/* Asked once too often it begins an item, and has not read its type. */
 static bool
 is_between_replies(const redisReader *reader)
 {

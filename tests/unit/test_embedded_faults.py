@@ -275,3 +275,32 @@ def test_no_thread_and_no_descriptor_is_left(face, path):
     left = [one.name for one in threading.enumerate() if one not in threads]
     assert not [name for name in left if name.startswith("seqcache-ceil")]
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+# --- files that cannot be one --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to be read" * 99]
+)
+def test_a_foreign_file_is_refused_and_left_alone(face, path, content):
+    path.write_bytes(content)
+    with pytest.raises(seqcache.StartupError, match="cannot keep ceilings"):
+        face.open()
+    assert path.read_bytes() == content
+
+
+def test_the_database_of_another_program_is_refused(face, path):
+    with opened(path) as raw:
+        raw.execute("CREATE TABLE notes (text)")
+    with pytest.raises(seqcache.StartupError, match="another program"):
+        face.open()
+    with opened(path) as raw:
+        names = raw.execute("SELECT name FROM sqlite_master").fetchall()
+        assert names == [("notes",)]
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_folder_that_is_not_there_is_named(face, tmp_path):
+    with pytest.raises(seqcache.StartupError, match="nowhere"):
+        face.open(f"sqlite:///{tmp_path}/nowhere/seq.db")

@@ -217,6 +217,8 @@ class Granter:
         self, wants: dict[bytes, Want]
     ) -> tuple[frozenset[bytes], frozenset[bytes]]:
         """Get what is wanted; the keys that are nowhere, and those that must wait."""
+        # First: what the process has counts only while its lease lasts.
+        self.ledger.ready(self.stats)
         for key, want in list(wants.items()):
             want.have = self.cells.look(key)
             if want.is_met:

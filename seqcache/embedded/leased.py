@@ -138,7 +138,8 @@ class LeasedLedger:
         self._believe(began)
         return True
 
-    def _ready(self, stats: DurableStats) -> None:
+    def ready(self, stats: DurableStats) -> None:
+        """See that the lease lasts; if it cannot, begin again with nothing."""
         while boottime() >= self._until or not self._token:
             if not self.renew(stats):
                 self._fenced(stats)
@@ -161,7 +162,7 @@ class LeasedLedger:
         self, wants: Mapping[bytes, Want], stats: DurableStats
     ) -> dict[bytes, Answer]:
         """Commit ceilings: None for a read of a key that is nowhere, or WAIT."""
-        self._ready(stats)
+        self.ready(stats)
         while True:
             try:
                 return self._grant(wants, stats)

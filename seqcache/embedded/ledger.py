@@ -195,6 +195,9 @@ class Ledger:
         if not same:
             raise rolled_back(f"{self._path} was replaced by another file")
 
+    def ready(self, stats: DurableStats) -> None:
+        """Do nothing: the lock of the file is held for good."""
+
     def grant(
         self, wants: Mapping[bytes, Want], stats: DurableStats
     ) -> dict[bytes, Answer]:

@@ -27,6 +27,8 @@ MOST = 2**63 - 1
 def registry(monkeypatch):
     """Nothing is registered at the start, nothing is left at the end."""
     monkeypatch.setattr(backends, "_registered", {})
+    for name in ("_sources", "_ended"):  # caches of other tests may still count
+        monkeypatch.setattr(_live, name, {})
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_known_numbers_are_bounded(monkeypatch, strict):
 
 def test_stats(cache, store):
     def counted():
-        return _live.read()["dict://here"].calls["increase"]
+        return sum(told.calls["increase"] for told in _live.read().values())
 
     before = counted()
     cache.increase_seqs(["a", "b"])

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# Each starts interpreters and servers: slow where others run, too.
+pytestmark = pytest.mark.timeout(240)
+
 ENDLESS = """
     import os, time
     from pathlib import Path

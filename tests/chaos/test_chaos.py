@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
+from conftest import missing  # noqa: E402
+
 from chaos.postgres import NoPostgres, Postgres  # noqa: E402
 from chaos.run import run  # noqa: E402
 from chaos.scenarios import SCENARIOS, Scenario  # noqa: E402
@@ -44,7 +46,7 @@ def test_commits_repeated_after_a_failover_are_harmless_in_postgresql() -> None:
     try:
         server = Postgres()
     except NoPostgres as exc:
-        pytest.skip(str(exc))
+        missing(str(exc))
     scenario = NAMED["take that arrives twice after a failover"]
     with server:
         ours = run(scenario, "lease", ceilings=server.url, scale=0.4, threads=1)

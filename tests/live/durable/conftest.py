@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from chaos.client import DurableClient
 from chaos.functions import Functions, load
+from conftest import missing
 from servers import NoServer, Server
 
 
@@ -18,7 +19,7 @@ def durable_session_server() -> Iterator[Server]:
     try:
         server = Server("--enable-debug-command", "local")
     except NoServer as exc:
-        pytest.skip(str(exc))
+        missing(str(exc))
     with server:
         yield server
 
@@ -62,13 +63,13 @@ def build(
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
-    """A private PostgreSQL; skipped where there is none."""
+    """A private PostgreSQL for all tests."""
     from chaos.postgres import NoPostgres, Postgres
 
     try:
         server = Postgres()
     except NoPostgres as exc:
-        pytest.skip(str(exc))
+        missing(str(exc))
     with server:
         yield server
 

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
+from conftest import missing  # noqa: E402
 from servers import NoServer, find_old_binary  # noqa: E402
 
 from seqcache.cli import demo_durable, main  # noqa: E402
@@ -73,7 +74,7 @@ def test_old_server_is_refused_with_the_reason(folder, monkeypatch, capsys):
     try:
         old = find_old_binary()
     except NoServer as exc:
-        pytest.skip(str(exc))
+        missing(str(exc))
     monkeypatch.setattr(demo_durable, "find_server", lambda: old)
     assert main(["demo", "--durable"]) == 3
     assert "durable mode needs 7.0 or newer" in capsys.readouterr().err

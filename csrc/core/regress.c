@@ -234,17 +234,20 @@ add_entry(struct seqc_regress *regress, uint64_t hash, int64_t value)
     push_entry(set, hash, value);
 }
 
-/* What is used climbs out of the second line, so that the unused is replaced
- * when the set is full. */
+/* What is used goes to the head of the second line, so that the unused is
+ * replaced when the set is full.  (Not one place up: two neighbours used in
+ * turn would only change places, and one of them be pushed out.) */
 static void
 promote(struct regress_set *set, size_t i)
 {
-    if (i < WAYS / 2) {
+    if (i <= WAYS / 2) {
         return;
     }
     struct regress_entry entry = set->entries[i];
-    set->entries[i] = set->entries[i - 1];
-    set->entries[i - 1] = entry;
+    memmove(&set->entries[WAYS / 2 + 1],
+            &set->entries[WAYS / 2],
+            (i - WAYS / 2) * sizeof entry);
+    set->entries[WAYS / 2] = entry;
 }
 
 struct seqc_regress *

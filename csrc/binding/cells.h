@@ -34,8 +34,9 @@ bool cells_are_open(const seqc_cells *cells);
  * met a ceiling. */
 uint32_t cells_run(EngineObject *engine, struct seqc_call *call);
 
-/* keeper.low() for the cells that the call found low.  -1 with an exception:
- * a signal came. */
+/* keeper.low() for one cell, or for all that the call found low.  -1 with an
+ * exception that no listener's failure is (errors_of_news): a signal came. */
+int cells_tell_low_key(EngineObject *engine, const char *key, size_t len);
 int cells_tell_low(EngineObject *engine, struct seqc_call *call);
 
 /* Hands a call that did not end to the keeper; what that returns. */

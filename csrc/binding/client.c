@@ -258,10 +258,8 @@ increase_cell(EngineObject *engine,
         return SEQC_CEILING;
     }
     status = seqc_cells_increase(engine->cells, &ask, out_value, &low);
-    if (low) {
-        PyObject *answer = PyObject_CallMethod(
-            engine->keeper, "low", "y#", key, (Py_ssize_t)len);
-        Py_XDECREF(answer);
+    if (low) { /* what it leaves set is seen by the caller */
+        (void)cells_tell_low_key(engine, key, len);
     }
     return status;
 }

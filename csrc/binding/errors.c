@@ -37,6 +37,16 @@ raise_outcome(struct module_state *state, const char *name, PyObject *args)
     return NULL;
 }
 
+int
+errors_of_news(PyObject *listener)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1;
+    }
+    PyErr_WriteUnraisable(listener);
+    return 0;
+}
+
 void *
 errors_closed(EngineObject *engine, const char *method)
 {

@@ -46,6 +46,12 @@ void *errors_closed(EngineObject *engine, const char *method);
 void *errors_user_id(struct module_state *state, const char *message);
 void *errors_overflow(struct module_state *state, const char *name);
 
+/* After telling somebody something beside a call that went well: its result is
+ * not thrown away because the listener failed.  An Exception goes to
+ * sys.unraisablehook and 0 is returned; what must stop the program, Ctrl-C,
+ * stays set: -1. */
+int errors_of_news(PyObject *listener);
+
 /* A reply as Python objects; an error reply is an instance of ReplyError.
  * New reference. */
 PyObject *errors_tree(struct module_state *state,

@@ -58,30 +58,51 @@ fast_prepare(const EngineObject *engine, struct seqc_call *call)
 
 /* ---- news ---- */
 
+/* Consumes the answer of a listener. */
 static int
-call_dropping_result(PyObject *result)
+end_news_steal(PyObject *answer, PyObject *listener)
 {
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    if (!answer) {
+        return errors_of_news(listener);
+    }
+    Py_DECREF(answer);
+    return 0;
 }
 
 static int
 tell_low(FastPathObject *fast, const struct seqc_low *low)
 {
     struct module_state *state = state_of_type(Py_TYPE(fast));
-    PyObject *verdict = state ? errors_tree(state, low->verdict) : NULL;
+    PyObject *prefetch = Py_XNewRef(fast->prefetch); /* close() lets go of it */
+    PyObject *verdict, *answer = NULL;
+    int failed;
 
-    if (!verdict) {
-        return -1;
+    if (!prefetch) { /* closed: the server tells another */
+        return 0;
     }
-    return call_dropping_result(
-        PyObject_CallFunction(fast->prefetch,
-                              "s#y#N",
-                              low->epoch->token,
-                              (Py_ssize_t)low->epoch->len,
-                              low->key,
-                              (Py_ssize_t)low->key_len,
-                              verdict));
+    verdict = state ? errors_tree(state, low->verdict) : NULL;
+    if (verdict) {
+        answer = PyObject_CallFunction(prefetch,
+                                       "s#y#N",
+                                       low->epoch->token,
+                                       (Py_ssize_t)low->epoch->len,
+                                       low->key,
+                                       (Py_ssize_t)low->key_len,
+                                       verdict);
+    }
+    failed = end_news_steal(answer, prefetch);
+    Py_DECREF(prefetch);
+    return failed;
+}
+
+static int
+tell_touch(FastPathObject *fast)
+{
+    PyObject *touch = Py_XNewRef(fast->touch);
+    int failed = touch ? end_news_steal(PyObject_CallNoArgs(touch), touch) : 0;
+
+    Py_XDECREF(touch);
+    return failed;
 }
 
 int
@@ -94,13 +115,13 @@ fast_attend(FastPathObject *fast)
         return 0;
     }
     Py_INCREF(fast); /* the machine may let go of it */
-    if (seqc_belief_take_news(fast->belief, &lows) && fast->touch) {
-        failed = call_dropping_result(PyObject_CallNoArgs(fast->touch));
+    if (seqc_belief_take_news(fast->belief, &lows)) {
+        failed = tell_touch(fast);
     }
     while (lows) {
         struct seqc_low *low = lows;
         lows = low->next;
-        if (!failed && fast->prefetch) { /* else the server tells another */
+        if (!failed) { /* else the server tells another */
             failed = tell_low(fast, low);
         }
         seqc_low_free(low);

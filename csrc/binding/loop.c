@@ -18,15 +18,22 @@
 /* ---- calls ---- */
 
 static void
+drop_context(struct seqc_call *call)
+{
+    PyObject *context = call->context;
+
+    call->context = NULL;
+    Py_XDECREF(context);
+}
+
+static void
 release_owner(struct seqc_call *call)
 {
     PyObject *owner = call->owner;
-    PyObject *context = call->context;
 
     if (owner) {
         call->owner = NULL;
-        call->context = NULL;
-        Py_XDECREF(context);
+        drop_context(call);
         seqc_call_unref(call);
         Py_DECREF(owner);
     }
@@ -74,6 +81,15 @@ new_awaitable(LoopLinkObject *self, struct seqc_call *call)
     }
     awaitable =
         awaitable_new(state, self->loop, (PyObject *)self, call, abandon_call);
+    if (awaitable && self->fast && !call->context) {
+        call->context = PyContext_CopyCurrent();
+    }
+    if (awaitable && self->fast && !call->context) {
+        awaitable_detach(state, awaitable);
+        Py_CLEAR(awaitable);
+    }
+    /* The last look: nothing that allocates, and so may collect and run a
+     * finalizer, comes between this and the link's queue. */
     if (awaitable && self->closed) {
         awaitable_detach(state, awaitable);
         Py_CLEAR(awaitable);
@@ -114,15 +130,9 @@ submit_steal(LoopLinkObject *self,
         return PyErr_NoMemory();
     }
     awaitable = new_awaitable(self, call);
-    if (awaitable && self->fast) {
-        call->context = PyContext_CopyCurrent();
-        if (!call->context) {
-            awaitable_detach(&self->engine->state->awaitable, awaitable);
-            Py_CLEAR(awaitable);
-        }
-    }
     if (!awaitable) {
         seqc_timers_remove(&self->timers, call);
+        drop_context(call);
         if (!PyErr_Occurred()) {
             return submit_anew_steal(self, call, is_default_timeout);
         }

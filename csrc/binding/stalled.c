@@ -172,6 +172,19 @@ cells_run(EngineObject *engine, struct seqc_call *call)
 }
 
 int
+cells_tell_low_key(EngineObject *engine, const char *key, size_t len)
+{
+    PyObject *answer = PyObject_CallMethod(
+        engine->keeper, "low", "y#", key, (Py_ssize_t)len);
+
+    if (!answer) {
+        return errors_of_news(engine->keeper);
+    }
+    Py_DECREF(answer);
+    return 0;
+}
+
+int
 cells_tell_low(EngineObject *engine, struct seqc_call *call)
 {
     for (uint32_t i = 0; i < call->count; i++) {
@@ -180,17 +193,23 @@ cells_tell_low(EngineObject *engine, struct seqc_call *call)
             continue;
         }
         request->low = false;
-        PyObject *answer = PyObject_CallMethod(engine->keeper,
-                                               "low",
-                                               "y#",
-                                               request->key,
-                                               (Py_ssize_t)request->key_len);
-        Py_XDECREF(answer);
-        if (!answer) {
+        if (cells_tell_low_key(engine, request->key, request->key_len)) {
             return -1;
         }
     }
     return 0;
+}
+
+/* Others wait behind the call in the lines of its keys. */
+static void
+leave_lines(EngineObject *engine, struct seqc_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i++) {
+        struct seqc_request *request = &call->requests[i];
+        if (request->in_line) {
+            seqc_cells_leave(engine->cells, request->key, request->key_len);
+        }
+    }
 }
 
 PyObject *
@@ -201,6 +220,7 @@ cells_stall_steal(EngineObject *engine, struct seqc_call *call)
     PyObject *answer;
 
     if (!stalled) {
+        leave_lines(engine, call);
         seqc_call_unref(call);
         return NULL;
     }
@@ -223,20 +243,13 @@ stalled_traverse(StalledObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* Whoever gave up leaves the lines: others wait behind. */
 static void
 stalled_dealloc(StalledObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
-    for (uint32_t i = 0; i < self->call->count; i++) {
-        struct seqc_request *request = &self->call->requests[i];
-        if (request->in_line) {
-            seqc_cells_leave(
-                self->engine->cells, request->key, request->key_len);
-        }
-    }
+    leave_lines(self->engine, self->call); /* it may have given up */
     seqc_call_unref(self->call);
     Py_DECREF(self->engine);
     type->tp_free(self);

@@ -12,6 +12,7 @@ import textwrap
 import pytest
 
 import seqcache
+from seqcache.embedded import granter
 
 
 @pytest.fixture
@@ -61,6 +62,24 @@ def test_numbers_go_on_without_a_gap_after_a_clean_close(face):
         assert cache.get_seqs(["alice", "bob", "carol"]) == [3, 2000, 0]
         assert cache.increase_seq("alice") == 4
         assert cache.reserve("bob", 5) == range(2001, 2006)
+
+
+def test_a_number_is_not_lost_with_a_failed_prefetch(face, monkeypatch):
+    reported = []
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda told: reported.append(str(told.exc_value))
+    )
+
+    def low(*_):
+        raise ValueError("no prefetch")
+
+    monkeypatch.setattr(granter.Granter, "low", low)
+    with face.open(step=20) as cache:
+        assert [cache.increase_seq("a") for _ in range(60)] == list(range(1, 61))
+        singly = len(reported)
+        assert cache.increase_seqs(["b"] * 60) == list(range(1, 61))
+    assert set(reported) == {"no prefetch"}
+    assert len(reported) > singly > 0
 
 
 def test_a_gap_and_no_repeat_after_a_kill(path, face):

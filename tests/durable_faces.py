@@ -9,6 +9,8 @@ from seqcache.testing import Faults
 
 STEP = 50
 CAP = 2**53 - 1
+# A disk may take its time to sync.
+DEFAULTS = {"step": STEP, "timeout": 20.0, "startup_timeout": 20.0}
 
 
 @pytest.fixture(params=["sync-tcp", "async-tcp", "async-uvloop"])
@@ -25,7 +27,7 @@ def face(anyface, durable_server, url):
     plain = anyface.open
 
     def opened(config=None, **options):
-        return plain(config, **({"ceilings": url, "step": STEP} | options))
+        return plain(config, **(DEFAULTS | {"ceilings": url} | options))
 
     anyface.open_plain = plain
     anyface.open = opened

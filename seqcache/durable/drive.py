@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -174,16 +175,19 @@ class BlockingDriver:
             deadline = self._clock() + effect.seconds
 
             def job() -> Any:
-                try:
-                    return self._drive(effect.make(), deadline)
-                finally:
-                    with self._lock:
-                        self._flights.pop(effect.key, None)
+                return self._drive(effect.make(), deadline)
 
             future = self._flights[effect.key] = self._jobs.submit(job)
+        future.add_done_callback(partial(self._land, effect.key))
         if isinstance(effect, Background):
             future.add_done_callback(_log)
         return future
+
+    def _land(self, key: Hashable, future: Future[Any]) -> None:
+        # No lock: a signal handler that waits for this job may have interrupted the
+        # thread that holds it. Nobody else takes away what is under `key`.
+        if self._flights.get(key) is future:
+            del self._flights[key]
 
 
 def _wait(future: Future[Any], left: float | None) -> Any:

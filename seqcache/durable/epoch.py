@@ -116,7 +116,8 @@ class Epochs:
         self.stats = DurableStats()
         self.belief = Belief()
         self._publish = publish
-        self._lock = threading.Lock()
+        # A signal handler may make a call while this thread holds it.
+        self._lock = threading.RLock()
         self._used = -math.inf
         self.job_stage = "link"
         self._lease = 0.0
@@ -126,7 +127,7 @@ class Epochs:
 
     def after_fork(self) -> None:
         """In the child: a lock that another thread held is held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._believe(self.belief.token, -math.inf)
 
     def _believe(self, token: str, touch_at: float | None = None) -> None:

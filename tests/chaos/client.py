@@ -47,8 +47,16 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
+PATIENCE = 20.0
+"""Seconds of a call that has to succeed: a disk may take its time to sync."""
+
+
 class DurableClient:
-    """`Durable` over the blocking driver and sockets."""
+    """`Durable` over the blocking driver and sockets.
+
+    The first call, which makes the tables and the epoch, has as much time as it needs,
+    and `timeout` is that of the later ones.
+    """
 
     def __init__(
         self,
@@ -58,13 +66,14 @@ class DurableClient:
         fence: str = "lease",
         fence_time: float = 5.0,
         step: int = 1000,
-        timeout: float = 2.0,
+        timeout: float = PATIENCE,
         retry: str = "safe",
         deployment: str = "main/0",
         clock: Callable[[], float] = boottime,
     ) -> None:
         lease_ms = int(fence_time * 1000) if fence == "lease" else 0
         self.timeout = timeout
+        self.is_warm = False
         self.store = CeilingStore(ceilings, deployment, step=step, lease_ms=lease_ms)
         self.engine = SocketEngine(find)
         self.durable = Durable(
@@ -78,7 +87,9 @@ class DurableClient:
 
     def call(self, items: list[Item]) -> list[int]:
         """One call of any number of items."""
-        results = self.driver.run(self.durable.slow(items), self.timeout)
+        seconds = self.timeout if self.is_warm else PATIENCE
+        results = self.driver.run(self.durable.slow(items), seconds)
+        self.is_warm = True
         errors = [one for one in results if isinstance(one, SeqCacheError)]
         if not errors:
             return results  # type: ignore[return-value]

@@ -201,8 +201,9 @@ def test_13_take_repeated_with_its_nonce_grants_one_block(stage):
 
 
 def test_13_take_held_until_after_a_failover_grants_nothing(stage):
-    slow, quick = stage.client(timeout=0.3), stage.client(stage.b, timeout=3.0)
+    slow, quick = stage.client(), stage.client(stage.b)
     numbers = [slow.increase_seq("k") for _ in range(3)]
+    slow.timeout = 0.3
     stage.a.admin("DEL", "sqc:m:{k}", "k")
     gate, late = threading.Event(), []
     real = slow.store.take
@@ -228,7 +229,7 @@ def test_13_take_held_until_after_a_failover_grants_nothing(stage):
 
 @pytest.mark.parametrize("name", ["seq_open", "seq_begin", "seq_mark", "seq_extend"])
 def test_15_lost_replies_of_the_slow_path(stage, name):
-    client = stage.client(timeout=3.5)
+    client = stage.client()
     client.engine.lose = (name,)
     numbers = [client.increase_seq("k") for _ in range(30)]
     assert_rising(numbers)
@@ -238,7 +239,7 @@ def test_15_lost_replies_of_the_slow_path(stage, name):
 
 @pytest.mark.parametrize("step", ["seq_mark", "seq_install", "seq_incr"])
 def test_18_client_that_slept_at_any_step_is_refused(stage, step):
-    slow, quick = stage.client(timeout=9.0), stage.client(stage.b, timeout=3.0)
+    slow, quick = stage.client(), stage.client(stage.b)
     numbers = [slow.increase_seq("k")]
     asleep, wake = threading.Event(), threading.Event()
 
@@ -275,7 +276,7 @@ def attempt(client: DurableClient) -> Any:
 
 def pinned_to_the_old_primary(stage: Stage) -> tuple[int, Any]:
     """What the new side returned, and what a client of the old one gets then."""
-    old, new = stage.client(timeout=0.3), stage.client(stage.b, timeout=3.0)
+    old, new = stage.client(timeout=0.3), stage.client(stage.b)
     old.increase_seq("k")
     stage.copy()
     number = new.increase_seq("k")
@@ -302,7 +303,7 @@ def test_r6_caller_without_a_valid_lease_is_stopped(stage, monkeypatch):
 def test_r6_claimant_waits_for_the_whole_lease(stage, monkeypatch):
     def run() -> tuple[int, Any]:
         old = stage.client(fence_time=3.0)
-        new = stage.client(stage.b, fence_time=3.0, timeout=9.0)
+        new = stage.client(stage.b, fence_time=3.0)
         old.increase_seq("k")
         stage.copy()
         return new.increase_seq("k"), attempt(old)
@@ -320,12 +321,14 @@ def test_r6_claimant_waits_for_the_whole_lease(stage, monkeypatch):
 def test_r10_late_reply_belongs_to_nobody(stage, monkeypatch):
     def run() -> list[int]:
         stage.a.admin("FLUSHALL")
-        client = stage.client(timeout=0.2)
+        client = stage.client()
         numbers = [client.increase_seq("k") for _ in range(3)]
+        client.timeout = 0.2
         stage.a.pause()
         with pytest.raises(OutcomeUnknown):
             client.increase_seq("k")
         stage.a.resume()
+        client.timeout = 20.0
         numbers += [client.increase_seq("j"), client.increase_seq("k")]
         return numbers
 
@@ -349,7 +352,7 @@ def test_r10_late_reply_belongs_to_nobody(stage, monkeypatch):
 def test_26_suspended_machine_has_no_lease_when_it_wakes(stage):
     ahead = [0.0]
     client = stage.client(clock=lambda: boottime() + ahead[0], timeout=0.3)
-    other = stage.client(stage.b, timeout=3.0)
+    other = stage.client(stage.b)
     client.increase_seq("k")
     stage.copy()
     number = other.increase_seq("k")

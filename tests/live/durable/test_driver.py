@@ -44,7 +44,6 @@ def test_bulk_takes_many_keys_in_one_transaction(client):
     def transactions():  # without those that renew the lease
         return client.store.stats.transactions - client.durable.stats.renewals
 
-    client.timeout = 20.0
     keys = [f"k{n}" for n in range(1500)]
     client.get_seq("k")
     before = transactions()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from chaos.functions import library
@@ -24,12 +27,9 @@ def test_restart_waits_for_the_lease_and_goes_on(client_of, own_server):
     client = client_of(own_server, fence_time=0.5)
     numbers = [client.increase_seq("k") for _ in range(5)]
     own_server.restart()
-    began = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         client.increase_seq("k")  # its link was cut
     numbers.append(client.increase_seq("k"))
-    taken = time.monotonic() - began
-    assert 0.2 < taken < 1.5
     assert numbers == sorted(set(numbers))
     assert client.durable.stats.waits == 1
 
@@ -38,7 +38,6 @@ def test_wait_that_outlasts_the_call_goes_on_for_the_next(client_of, own_server)
     client = client_of(own_server, fence_time=1.5, timeout=0.4)
     client.increase_seq("k")
     own_server.restart()
-    began = time.monotonic()
     reasons = []
     while True:
         try:
@@ -47,11 +46,11 @@ def test_wait_that_outlasts_the_call_goes_on_for_the_next(client_of, own_server)
         except (CeilingError, OutcomeUnknown) as exc:
             reasons.append(getattr(exc, "reason", None))
     assert "fence" in reasons
-    assert time.monotonic() - began < 1.05 * 1.5 + 0.05 + 1.0
+    assert client.durable.stats.waits == 1
 
 
 def test_fence_command_ends_the_wait(client_of, own_server):
-    client = client_of(own_server, fence_time=30.0, timeout=3.0)
+    client = client_of(own_server, fence_time=30.0)
     client.increase_seq("k")
     own_server.restart()
     with pytest.raises(OutcomeUnknown):
@@ -68,9 +67,8 @@ def test_without_lease_a_restart_costs_no_wait(client_of, own_server):
     own_server.restart()
     with pytest.raises(OutcomeUnknown):
         client.increase_seq("k")
-    began = time.monotonic()
     assert client.increase_seq("k") > 1
-    assert time.monotonic() - began < 1.0
+    assert client.durable.stats.waits == 0
 
 
 def test_lease_client_replaces_an_epoch_without_lease(client_of, durable_server):
@@ -153,7 +151,7 @@ def test_frozen_server_ends_calls_by_their_deadline(client_of, own_server):
 
 
 def test_retry_gap_repeats_and_never_gives_a_number_twice(client_of, own_server):
-    client = client_of(own_server, retry="gap", fence="connection", timeout=3.0)
+    client = client_of(own_server, retry="gap", fence="connection")
     numbers = [client.increase_seq("k") for _ in range(5)]
     own_server.restart()
     numbers += [client.increase_seq("k") for _ in range(5)]
@@ -179,7 +177,38 @@ def test_store_that_is_away_is_named(client_of, own_server, tmp_path):
         path = tmp_path / f"gone.db{end}"
         if path.exists():
             path.rename(tmp_path / f"ceilings.db{end}")
+    client.timeout = 20.0
     assert client.increase_seq("k") > 1
+
+
+@contextmanager
+def handler_that_counts(client):
+    """A signal handler that makes a call; what it got."""
+    got = []
+    action = signal.signal(
+        signal.SIGUSR1, lambda *_: got.append(client.increase_seq("k"))
+    )
+    try:
+        yield got
+    finally:
+        signal.signal(signal.SIGUSR1, action)
+
+
+def test_signal_handler_may_wait_for_a_job_while_one_is_begun(client):
+    """It runs between two steps of that thread, which cannot let go of its lock."""
+    client.increase_seq("k")
+    client.durable.doubt(client.durable.belief.token)  # so that it joins the epoch
+    with handler_that_counts(client) as got, client.driver._lock:
+        signal.raise_signal(signal.SIGUSR1)
+    assert got == [2]
+
+
+def test_signal_handler_may_call_while_the_belief_changes(client):
+    client.increase_seq("k")
+    client.durable._believe(client.durable.belief.token, -math.inf)  # it is to touch
+    with handler_that_counts(client) as got, client.durable._lock:
+        signal.raise_signal(signal.SIGUSR1)
+    assert got == [2]
 
 
 def test_forked_child_counts_with_links_of_its_own(client):

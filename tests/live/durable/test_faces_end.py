@@ -35,7 +35,7 @@ __all__ = ["anyface", "cache", "face"]
 def test_store_away_is_told_and_recovered_from(face, tmp_path, ends_within):
     path = tmp_path / "ceilings.db"
     cache = face.open(fence_time=0.5, timeout=0.6)
-    assert cache.increase_seq("alice") == 1
+    assert cache.increase_seq("alice", timeout=20) == 1
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     errors, end = [], time.monotonic() + 5
@@ -50,8 +50,8 @@ def test_store_away_is_told_and_recovered_from(face, tmp_path, ends_within):
     assert errors[0].executed is False
     assert str(path) in str(errors[0])
     assert str(errors[0]).startswith("increase_seq('bob') at ")
-    cache.increase_seq("warm", timeout=5)
-    assert cache.increase_seq("alice", timeout=5) == 2
+    cache.increase_seq("warm", timeout=20)
+    assert cache.increase_seq("alice", timeout=20) == 2
 
 
 def test_store_of_another_history_grants_nothing(face, durable_server, tmp_path):
@@ -64,7 +64,7 @@ def test_store_of_another_history_grants_nothing(face, durable_server, tmp_path)
 
 def test_store_that_cannot_be_reached_fails_the_opening(face, tmp_path):
     with pytest.raises(StartupError) as caught:
-        face.open(ceilings=f"sqlite:///{tmp_path}/no/such/dir/c.db")
+        face.open(ceilings=f"sqlite:///{tmp_path}/no/such/dir/c.db", startup_timeout=0)
     assert caught.value.__cause__.reason == "unavailable"
 
 

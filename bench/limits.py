@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from bench.placement import Placement
 from bench.task import USERS, CannotMeasure, Task
 
 HERE = Path(__file__).resolve().parent
+# What a program that speaks through hiredis's own functions takes beside the reader.
+CLIENT = ["async.c", "dict.c", "hiredis.c", "net.c", "sockcompat.c"]
+HEADERS = [
+    *("alloc.h", "async.h", "async_private.h", "dict.h", "ffc.h", "fmacros.h"),
+    *("hiredis.h", "net.h", "read.h", "sds.h", "sdsalloc.h", "sockcompat.h", "win32.h"),
+]
 
 
 def build(folder: Path) -> Path:
@@ -24,11 +31,11 @@ def build(folder: Path) -> Path:
     the reason when there is no compiler or no hiredis.
     """
     sys.path.append(str(HERE.parent / "tools"))
-    from hiredis_source import HiredisError, find
+    import hiredis_source as hiredis
 
     try:
-        found = find()
-    except HiredisError as why:
+        found = whole(hiredis, folder / "hiredis")
+    except hiredis.HiredisError as why:
         raise CannotMeasure(str(why)) from why
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "limits"
@@ -49,6 +56,22 @@ def build(folder: Path) -> Path:
     if ran.returncode:
         raise CannotMeasure(f"limits.c: {ran.stderr.strip().splitlines()[-1]}")
     return program
+
+
+def whole(hiredis: Any, folder: Path) -> Any:
+    """Return all of the hiredis that the extension is built with.
+
+    The extension itself compiles the reader alone, and no more is kept for it.
+    """
+    found = hiredis.find()
+    if not found.sources:
+        return found
+    pin = tomllib.loads((hiredis.ROOT / "third_party" / "hiredis.pin").read_text())
+    pin |= {"compile": [*pin["compile"], *CLIENT], "carry": HEADERS}
+    if not folder.exists():
+        hiredis.obtain(pin, folder)
+    sources = tuple(folder / "hiredis" / name for name in pin["compile"])
+    return hiredis.Hiredis(folder, sources)
 
 
 def run(task: Task, mode: str) -> dict[str, Any]:

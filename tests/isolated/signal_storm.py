@@ -5,6 +5,7 @@ moments, while other threads use the same link.
 """
 
 import contextlib
+import os
 import random
 import signal
 import threading
@@ -46,7 +47,7 @@ with seqcache.cache(URL, timeout=20) as cache:
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for _ in range(1500):
+    for _ in range(int(os.environ.get("SEQCACHE_TEST_STORM", "1500"))):
         with contextlib.suppress(Interrupted):
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + chance.random() * 3e-4)

@@ -19,10 +19,11 @@ runtime=$(${CC:-gcc} -print-file-name=libasan.so)
 [ -e "$runtime" ] || { echo "asan: no libasan beside the compiler" >&2; exit 1; }
 echo "asan: $("$python" -V), extension in $top/lib"
 # Durable mode is Python, and its databases hang with a preloaded runtime. The pytest
-# plugin is Python, too, and each of its tests starts interpreters.
+# plugin is Python, too, and each of its tests starts interpreters; types are not run.
 # Leaks are checked in the C tests: the interpreter itself keeps memory at exit.
 PATH="$top/bin:$PATH" PYTHONPATH="$top/lib" PYTHONMALLOC=malloc SEQCACHE_ASAN=1 \
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
     UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD=$runtime \
     "$(dirname "$python")/pytest" -m "not build" -p no:cacheprovider \
-    -n 4 --dist loadfile --ignore tests/chaos --ignore tests/live/durable --ignore tests/docs --ignore tests/plugin "$@"
+    -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/chaos --ignore tests/live/durable \
+    --ignore tests/docs --ignore tests/plugin --ignore tests/typing "$@"

@@ -5,5 +5,5 @@ set -eu
 pytest=$1
 shift
 [ $# -eq 0 ] || exec "$pytest" "$@"
-"$pytest" -n 4 --dist loadfile --ignore tests/live/durable --ignore tests/chaos --ignore tests/docs
+"$pytest" -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/live/durable --ignore tests/chaos --ignore tests/docs
 exec "$pytest" tests/live/durable tests/chaos

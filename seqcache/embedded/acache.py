@@ -192,11 +192,13 @@ class AsyncEmbeddedCache(EmbeddedOperations, AsyncSeqCache):
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
-    """Run what blocks in a thread of its own."""
+    """Run what blocks in a thread of its own, which has ended with the result."""
     workers = Workers("seqcache-opening", 1)
     future = workers.submit(function)
     future.add_done_callback(lambda _: workers.end())
-    return await asyncio.shield(asyncio.wrap_future(future))
+    result = await asyncio.shield(asyncio.wrap_future(future))
+    workers.join(1.0)  # it may still hold what the function held
+    return result
 
 
 async def open_acache(config: Config) -> AsyncSeqCache:

@@ -162,6 +162,9 @@ class Threaded(Carrier):
         except asyncio.CancelledError:
             self.let_go()
             raise
+        except BaseException:
+            self._workers.end()
+            raise
 
     def _submit(self, function: Callable[[], Any]) -> Work:
         if self._pid != os.getpid():
@@ -179,15 +182,21 @@ class Threaded(Carrier):
 
     async def aclose(self) -> None:
         """Close the backend once the call that it is in has ended."""
-        await asyncio.wrap_future(self._submit(self._close))
+        await asyncio.wrap_future(self._end_thread())
+        self._workers.join(1.0)  # it has nothing left to do
 
     def _close(self) -> None:
         if self._backend is not None:
             self._backend.close()
 
+    def _end_thread(self) -> Work:
+        closing = self._submit(self._close)
+        closing.add_done_callback(lambda _: self._workers.end())
+        return closing
+
     def let_go(self) -> None:
-        """Close the backend in its thread."""
-        self._submit(self._close)
+        """Close the backend in its thread, which then ends."""
+        self._end_thread()
 
 
 class Looped(Carrier):

@@ -25,7 +25,11 @@ if "SEQCACHE_ECOSYSTEM" not in os.environ:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel, built by pip as a release is."""
+    """Our wheel: of SEQCACHE_WHEELS, a folder, or built by pip as a release is."""
+    if made := os.environ.get("SEQCACHE_WHEELS"):
+        tag = "cp{}{}".format(*sys.version_info)
+        (wheel,) = (ROOT / made).glob(f"seqcache-*-{tag}-{tag}-*.whl")
+        return wheel
     folder = tmp_path_factory.mktemp("wheel")
     words = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT]
     run(sys.executable, "-m", "pip", "wheel", "-q", *words)

@@ -89,6 +89,19 @@ def test_close_ends_the_calls_that_wait(run_async, made, url):
 
 
 @both
+def test_closed_cache_leaves_no_thread(run_async, made, url):
+    before = set(threading.enumerate())
+
+    async def main():
+        cache = await seqcache.acache(url)
+        await cache.increase_seq("a")
+        await cache.aclose()
+        assert set(threading.enumerate()) <= before
+
+    run_async(main())
+
+
+@both
 def test_view_closes_itself_alone(run_async, made, url):
     async def main():
         async with seqcache.acache(url) as cache:

@@ -37,8 +37,8 @@ MEMORY = ["memory-sync", "memory-async"]
 EMBEDDED = ["sqlite-sync", "sqlite-async"]
 
 
-# Files that take longest, or start programs, go first: several files run at a time, and
-# none of these is then what the end waits for (test.sh keeps the order).
+# The files that take longest go first, so that none of them is what the end of a run
+# on several workers waits for (test.sh keeps the order).
 LONG = (
     "unit/test_build.py",
     "plugin",
@@ -50,7 +50,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test has a time limit, so that a hang names its test; long files go first."""
+    """Every test has a time limit: a hang names its test. Long files go first."""
     here = Path(__file__).parent
 
     def rank(item: pytest.Item) -> int:
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave 5000 tests out of every garbage collection: each takes a second with them."""
+    """Leave the 5000 tests out of garbage collections: with them each takes long."""
     gc.collect()
     gc.freeze()
 

@@ -329,27 +329,6 @@ def test_every_module_can_be_imported_alone():
             importlib.import_module(f"seqcache.{name}")
 
 
-def test_import_time():
-    """GOALS S11: 40 ms of processor time; on a slow or busy machine two bare starts."""
-    import os
-
-    def cost(code):
-        lines = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}"
-        spent = []
-        for _ in range(7):
-            pid = os.posix_spawn(
-                sys.executable, [sys.executable, "-I", "-c", lines], os.environ
-            )
-            _, status, usage = os.wait4(pid, 0)
-            assert status == 0
-            spent.append(usage.ru_utime + usage.ru_stime)
-        return min(spent)
-
-    cost("import seqcache")  # writes the bytecode
-    bare = cost("pass")
-    assert cost("import seqcache") - bare < max(0.040, 2 * bare)
-
-
 def test_extension_is_small():
     size = Path(_native.__file__).stat().st_size
     if "asan" not in str(_native.__file__) and size < 1_000_000:  # not a debug build

@@ -302,6 +302,18 @@ class Table:
             250,
             lambda size: f"{size:.0f} kB",
         )
+        size, other = (
+            self._results.last(Point("import_time", client), "installed_mb")
+            for client in (OURS, "redis-py")
+        )
+        yield Row(
+            "S11",
+            "installed, with what it requires",
+            "",
+            "-" if size is None else f"{size:.1f} MB",
+            "" if other is None else f"redis-py {other:.1f} MB",
+            other / size if size and other else None,
+        )
         yield self.bounded(
             "S12",
             "1 ms timer late, 1000 in flight, p50",

@@ -30,7 +30,7 @@ asan: $(VENV)/built $(VENV)/group-test ## the suite with the extension under ASa
 tsan: $(VENV)/built ## the threaded C programs under TSan
 	@$(BIN)/python tests/c/run.py tsan $(ARGS)
 docs: $(VENV)/built $(VENV)/group-docs ## the documentation in docs/_build, its links and examples checked
-	@$(BIN)/pytest -q tests/docs $(ARGS) && $(BIN)/python -m sphinx -q -W docs docs/_build
+	@$(BIN)/pytest -q tests/docs $(ARGS) && $(BIN)/python -m sphinx -q -W docs docs/_build/html
 bench: $(VENV)/built $(VENV)/group-bench ## the speed table against other clients
 	@$(SERVER) $(BIN)/python -m bench $(ARGS)
 chaos: $(VENV)/built $(VENV)/group-test ## faults against real servers for CHAOS_MINUTES (ARGS="--both 3 eviction")

@@ -1,10 +1,10 @@
-"""Make docs/img/cli-*: the pictures of `top`, `doctor`, `bench` and `serve`.
+"""Make the pictures in docs/img, all from the real thing.
 
-    python tools/screenshots.py [top doctor bench serve]
+    python tools/screenshots.py [top doctor bench serve docs notebook]
 
-From the real thing: a private server under load, the real commands on a terminal of
-their own, and the page in a headless chromium. Needs rich, redis-server and chromium;
-the picture of `bench` wants a quiet machine, and hiredis for redis-py.
+A private server under load, the real commands on a terminal of their own, the pages in
+a headless chromium. Needs redis-server, chromium and what `make docs` installs; the
+picture of `bench` wants a quiet machine, and hiredis for redis-py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -39,6 +40,8 @@ from seqcache.cli.top_rich import frame  # noqa: E402
 
 IMAGES = ROOT / "docs" / "img"
 COLUMNS, LINES = 100, 28
+MOST_BYTES = 150_000  # of a picture: it is in every checkout
+PAGES = {"docs": "index", "notebook": "tutorial"}
 SEQCACHE = [sys.executable, "-m", "seqcache"]
 
 
@@ -126,11 +129,22 @@ def top(url: str) -> None:
     save(console, "top", "seqcache top")
 
 
-def serve(url: str) -> None:
-    """Take the picture of the status page."""
+def photograph(page: str, name: str, size: str, *flags: str) -> None:
+    """Write what a browser shows at an address, in a window of that size."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         raise SystemExit("no chromium on PATH (Debian: apt-get install chromium)")
+    image = IMAGES / f"{name}.png"
+    plain = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    words = [*plain, f"--window-size={size}", *flags, f"--screenshot={image}", page]
+    subprocess.run([browser, *words], check=True, capture_output=True, timeout=120)
+    if image.stat().st_size > MOST_BYTES:
+        raise SystemExit(f"{image} has {image.stat().st_size} bytes")
+    print(image)
+
+
+def serve(url: str) -> None:
+    """Take the picture of the status page."""
     words = [*SEQCACHE, "serve", "--port", "0", "--interval", "0.5", "--json"]
     with (
         loaded(url),
@@ -139,26 +153,31 @@ def serve(url: str) -> None:
         assert served.stdout is not None
         page = json.loads(served.stdout.readline())["url"]
         time.sleep(20)
-        image = IMAGES / "cli-serve.png"
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        flags += ["--window-size=1180,830", "--virtual-time-budget=3000"]
-        subprocess.run(
-            [browser, *flags, f"--screenshot={image}", page],
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
+        photograph(page, "cli-serve", "1180,830", "--virtual-time-budget=3000")
         served.terminate()
-    print(image)
+
+
+def pages(names: list[str]) -> None:
+    """Take pictures of pages of the documentation, built as `make docs` builds them."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = f"{folder}/html"  # what executes the notebook writes beside it
+        words = [sys.executable, "-m", "sphinx", "-q", "-W", str(ROOT / "docs"), site]
+        subprocess.run(words, check=True, timeout=300)
+        for name in names:
+            photograph(f"file://{site}/{PAGES[name]}.html", name, "1180,830")
 
 
 def main() -> None:
     """Take the pictures that are named, or all."""
-    wanted = sys.argv[1:] or ["top", "doctor", "bench", "serve"]
+    wanted = sys.argv[1:] or ["top", "doctor", "bench", "serve", *PAGES]
     IMAGES.mkdir(exist_ok=True)
+    if named := [name for name in wanted if name in PAGES]:
+        pages(named)
     with Server() as server:
         url = f"redis://{server.host}:{server.port}/0"
         for name in wanted:
+            if name in PAGES:
+                continue
             if name == "top":
                 top(url)
             elif name == "serve":

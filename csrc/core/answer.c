@@ -144,8 +144,8 @@ check_regress(struct seqc_link *link,
     }
 }
 
-static void
-finish_good(struct seqc_link *link, struct seqc_request *request)
+void
+seqc_answer_finish_good(struct seqc_link *link, struct seqc_request *request)
 {
     uint32_t span = request->span; /* read first: see seqc_answer_finish */
 
@@ -197,7 +197,7 @@ finish_number(struct seqc_link *link,
     if (!request->call->abandoned) {
         request->u.value = value;
     }
-    finish_good(link, request);
+    seqc_answer_finish_good(link, request);
 }
 
 static void
@@ -337,7 +337,7 @@ finish_elements(struct seqc_link *link, struct seqc_request *head)
     uint32_t span = head->span;
 
     if (head->call->abandoned) { /* its holder may be reading the elements */
-        finish_good(link, head);
+        seqc_answer_finish_good(link, head);
         return;
     }
     head->span = 1;
@@ -453,7 +453,7 @@ take_tree(void *context, struct seqc_value *value, size_t count)
             request->call->connection = link->connection;
         }
     }
-    finish_good(link, request);
+    seqc_answer_finish_good(link, request);
     return true;
 }
 
@@ -465,8 +465,13 @@ take_number(void *context, enum seqc_value_type type, int64_t value)
     struct seqc_request *head = link->sent.head;
     struct seqc_scalar scalar = {.type = type, .is_integer = true};
 
-    if (!head || head->u.offset >= link->written || head->call->durable ||
-        head->op == SEQC_OP_MGET || !fits(head, &scalar)) {
+    if (!head || head->u.offset >= link->written) {
+        return false;
+    }
+    if (head->call->durable) {
+        return seqc_durable_take_number(link, type, value);
+    }
+    if (head->op == SEQC_OP_MGET || !fits(head, &scalar)) {
         return false;
     }
     finish_number(link, pop_sent(link), value);
@@ -481,6 +486,7 @@ seqc_answer_target(struct seqc_link *link)
         .scalar = take_scalar,
         .tree = take_tree,
         .number = take_number,
+        .numbers = seqc_durable_take_numbers,
         .context = link,
     };
 }

@@ -30,4 +30,8 @@ void seqc_answer_finish(struct seqc_link *link,
                         struct seqc_request *request,
                         const struct seqc_outcome *outcome);
 
+/* The same of one that went well. */
+void seqc_answer_finish_good(struct seqc_link *link,
+                             struct seqc_request *request);
+
 #endif

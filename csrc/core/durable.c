@@ -227,15 +227,42 @@ finish_number(struct seqc_link *link,
               struct seqc_request *request,
               int64_t value)
 {
-    static const struct seqc_outcome good = {
-        .status = SEQC_OK,
-        .executed = SEQC_EXECUTED_YES,
-    };
-
     if (!request->call->abandoned) {
         request->u.value = value;
     }
-    seqc_answer_finish(link, request, &good);
+    seqc_answer_finish_good(link, request);
+}
+
+bool
+seqc_durable_take_number(struct seqc_link *link,
+                         enum seqc_value_type type,
+                         int64_t value)
+{
+    if (type != SEQC_VALUE_INTEGER || link->sent.head->batch != 1) {
+        return false;
+    }
+    finish_number(link, pop_sent(link), value);
+    return true;
+}
+
+/* The way of nearly every batch. */
+const char *
+seqc_durable_take_numbers(void *context, const char *at, const char *end)
+{
+    struct seqc_link *link = context;
+    const struct seqc_request *head = link->sent.head;
+    int64_t values[SEQC_BATCH_MAX];
+    size_t count;
+
+    if (!head || head->u.offset >= link->written || !head->call->durable) {
+        return NULL;
+    }
+    count = head->batch;
+    at = seqc_read_numbers(at, end, count, values);
+    for (size_t i = 0; at && i < count; i++) {
+        finish_number(link, pop_sent(link), values[i]);
+    }
+    return at;
 }
 
 /* The server said no to the whole FCALL.  A missing right may be that of one

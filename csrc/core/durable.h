@@ -27,7 +27,13 @@ void seqc_durable_look(struct seqc_link *link, int64_t lease_now_ns);
 /* Encodes the durable requests at the head of the queue. */
 seqc_status seqc_durable_encode(struct seqc_link *link) SEQC_CHECK;
 
-/* What comes for a durable request; as in reply.h. */
+/* What comes for a durable request; as in reply.h.  `numbers` may be offered
+ * whatever is at the head of the stream. */
+bool seqc_durable_take_number(struct seqc_link *link,
+                              enum seqc_value_type type,
+                              int64_t value);
+const char *
+seqc_durable_take_numbers(void *context, const char *at, const char *end);
 bool seqc_durable_take_scalar(struct seqc_link *link,
                               const struct seqc_scalar *scalar,
                               size_t count);

@@ -69,3 +69,25 @@ seqc_read_number(const char *at,
     *out_is_string = next && *at == '$';
     return next;
 }
+
+const char *
+seqc_read_numbers(const char *at,
+                  const char *end,
+                  size_t count,
+                  int64_t *out_values)
+{
+    int64_t len;
+
+    if (at >= end || *at != '*') {
+        return NULL;
+    }
+    at = read_line(at + 1, end, &len);
+    if (!at || (size_t)len != count) {
+        return NULL;
+    }
+    for (size_t i = 0; at && i < count; i++) {
+        at = at < end && *at == ':' ? read_line(at + 1, end, &out_values[i])
+                                    : NULL;
+    }
+    return at;
+}

@@ -18,4 +18,12 @@ const char *seqc_read_number(const char *at,
                              bool *out_is_string,
                              int64_t *out_value);
 
+/* A whole reply that is an array of `count` plain integers, at most 18 digits
+ * each.  As seqc_read_number; `out_values` has room for all, and is written to
+ * in any case. */
+const char *seqc_read_numbers(const char *at,
+                              const char *end,
+                              size_t count,
+                              int64_t *out_values);
+
 #endif

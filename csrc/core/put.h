@@ -68,10 +68,8 @@ seqc_put_integer(char *out, int64_t value)
     }
     p = seqc_put_unsigned(p,
                           value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-    if (p - digits > SEQC_INTEGER_CHARS) {
-        __builtin_unreachable(); /* gcc thinks of lengths of 100 and more */
-    }
-    return seqc_put_string(out, digits, (size_t)(p - digits));
+    /* 20 at most: else gcc thinks of lengths of 100 and more, and warns */
+    return seqc_put_string(out, digits, (size_t)(p - digits) & 31);
 }
 
 #endif

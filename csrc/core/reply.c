@@ -452,17 +452,22 @@ static const char *
 take_numbers(struct seqc_replies *replies, const char *at, const char *end)
 {
     const struct seqc_reply_target *target = &replies->target;
-    const char *next;
+    enum seqc_value_type type;
     bool is_string;
     int64_t value;
 
-    while ((next = seqc_read_number(at, end, &is_string, &value)) &&
-           target->number(target->context,
-                          is_string ? SEQC_VALUE_STRING : SEQC_VALUE_INTEGER,
-                          value)) {
+    for (;;) {
+        const char *next = seqc_read_number(at, end, &is_string, &value);
+        type = is_string ? SEQC_VALUE_STRING : SEQC_VALUE_INTEGER;
+        if (next && !target->number(target->context, type, value)) {
+            return at;
+        }
+        next = next ? next : target->numbers(target->context, at, end);
+        if (!next) {
+            return at;
+        }
         at = next;
     }
-    return at;
 }
 
 /* Asked once too often it begins an item, and has not read its type. */
@@ -478,13 +483,15 @@ seqc_status
 seqc_replies_feed(struct seqc_replies *replies, const char *data, size_t len)
 {
     const char *end = data + len;
+    const redisReader *reader = replies->reader;
     seqc_status status = SEQC_OK;
 
     if (!replies->reader || replies->failure) {
         return replies->failure ? replies->failure : SEQC_NOMEM;
     }
     while (data < end && !status) {
-        if (replies->target.number && is_between_replies(replies->reader)) {
+        if (replies->target.number && reader->ridx == -1 &&
+            reader->pos == reader->len) { /* between two replies */
             data = take_numbers(replies, data, end);
         }
         /* hiredis moves the rest of its buffer to the front after every KB

@@ -63,7 +63,8 @@ enum seqc_reply_shape {
  * owns: the whole reply (`count` 0) or the next of `count` elements.
  * `number` (may be NULL) is offered a reply that is nothing but one plain
  * number, an integer or a string, before anything else is asked; false: it is
- * read in the ordinary way. */
+ * read in the ordinary way.  `numbers` is offered what may be an array of
+ * such, and returns where it ends, NULL as `number` false. */
 struct seqc_reply_target {
     bool (*expect)(void *context,
                    enum seqc_reply_shape *out_shape,
@@ -74,6 +75,7 @@ struct seqc_reply_target {
                    size_t count);
     bool (*tree)(void *context, struct seqc_value *value, size_t count);
     bool (*number)(void *context, enum seqc_value_type type, int64_t value);
+    const char *(*numbers)(void *context, const char *at, const char *end);
     void *context;
 };
 

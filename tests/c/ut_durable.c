@@ -236,6 +236,51 @@ calls_in_a_row_travel_as_one(void)
     shut_link();
 }
 
+/* A counting call on one key, with a token of four bytes. */
+static struct seqc_call *
+submit_once(const char *prefix, int64_t amount)
+{
+    struct seqc_call *call = seqc_call_new(1, strlen(prefix) + 5);
+    struct seqc_call_filler filler;
+
+    seqc_call_set_token(call, "t:{x", 4);
+    seqc_call_fill(&filler, call);
+    seqc_call_add_key(&filler, SEQC_OP_INCREASE_ONCE, prefix, strlen(prefix),
+                      "k", 1)
+        ->amount = amount;
+    call->durable = true;
+    call->counting = true;
+    call->token_ttl_s = 600;
+    seqc_link_submit(&the_link, call);
+    return call;
+}
+
+static void
+tokens_travel_with_their_records(void)
+{
+    open_link();
+    struct seqc_call *a = submit_once("", 2);
+    wrote("*10\r\n$5\r\nFCALL\r\n$8\r\nseq_incr\r\n$1\r\n3\r\n$1\r\nk\r\n"
+          "$9\r\nsqc:m:{k}\r\n$16\r\nsqc:t:1:{k}:t:{x\r\n"
+          "$4\r\n7.ab\r\n$1\r\n2\r\n$0\r\n\r\n$3\r\n600\r\n");
+    answer("*3\r\n$4\r\nsame\r\n:9\r\n:2\r\n");
+    end_good(a, 9);
+    struct seqc_call *b = submit_once("{b}", 1);
+    struct seqc_call *c = submit_once("", 1);
+    struct seqc_call *d = submit(SEQC_OP_INCREASE, 1);
+    wrote("*13\r\n$5\r\nFCALL\r\n$13\r\nseq_incr_many\r\n$1\r\n6\r\n"
+          "$4\r\n{b}k\r\n$10\r\nsqc:b:{b}k\r\n$17\r\nsqc:t:4:{b}k:t:{x\r\n"
+          "$1\r\nk\r\n$9\r\nsqc:m:{k}\r\n$16\r\nsqc:t:1:{k}:t:{x\r\n"
+          "$4\r\n7.ab\r\n$1\r\n1\r\n$0\r\n\r\n$3\r\n600\r\n"
+          "*7\r\n$5\r\nFCALL\r\n$8\r\nseq_incr\r\n$1\r\n2\r\n$2\r\nk0\r\n" CELL0
+          "$4\r\n7.ab\r\n$1\r\n1\r\n");
+    answer("*2\r\n:5\r\n*3\r\n$4\r\nsame\r\n:9\r\n:2\r\n:1\r\n");
+    end_good(b, 5);
+    end_slow(c, "same"); /* for another amount */
+    end_good(d, 1);
+    shut_link();
+}
+
 static void
 unlike_calls_keep_their_order(void)
 {
@@ -744,6 +789,7 @@ main(void)
     RUN(key_with_a_tag_has_its_cell_beside_it);
     RUN(epoch_without_a_lease_has_the_server_verify);
     RUN(calls_in_a_row_travel_as_one);
+    RUN(tokens_travel_with_their_records);
     RUN(unlike_calls_keep_their_order);
     RUN(batches_are_bounded);
     RUN(nothing_is_sent_when_the_lease_is_over);

@@ -128,6 +128,26 @@ take_number(void *context, enum seqc_value_type type, int64_t value)
     return take_scalar(context, &scalar, 0, 0);
 }
 
+static const char *
+take_numbers(void *context, const char *at, const char *end)
+{
+    int64_t values[3];
+
+    if (!takes_numbers || wanted != SEQC_SHAPE_VERDICTS || owed <= 0
+        || !(at = seqc_read_numbers(at, end, wanted_count, values))) {
+        return NULL;
+    }
+    owed--;
+    for (size_t i = 0; i < wanted_count; i++) {
+        struct seqc_scalar scalar = {
+            .type = SEQC_VALUE_INTEGER, .integer = values[i],
+            .is_integer = true};
+        numbers_taken++;
+        CHECK(take_scalar(context, &scalar, i, wanted_count));
+    }
+    return at;
+}
+
 static void
 start(enum seqc_reply_shape shape, size_t count)
 {
@@ -249,6 +269,35 @@ plain_numbers_take_the_short_way(void)
     CHECK(!feed("*1\r\n", 4));
     wanted = SEQC_SHAPE_SCALAR;
     CHECK(!feed("$1\r\n7\r\n:2\r\n", 11) && !numbers_taken);
+}
+
+/* Three numbers are due. */
+static void
+check_array(const char *data, size_t taken)
+{
+    takes_numbers = true;
+    numbers_taken = 0;
+    start(SEQC_SHAPE_VERDICTS, 3);
+    CHECK(!feed(data, strlen(data)));
+    CHECK(numbers_taken == taken);
+}
+
+static void
+plain_arrays_take_the_short_way(void)
+{
+    check_array("*3\r\n:1\r\n:0\r\n:999999999999999999\r\n", 3);
+    CHECK(!strcmp(seen, "0=1;1=0;2=999999999999999999;"));
+    check_array("*3\r\n:1\r\n:2\r\n:3\r\n*3\r\n:4\r\n:5\r\n:6\r\n", 6);
+    check_array("*3\r\n:1\r\n:1000000000000000000\r\n:3\r\n", 0);
+    CHECK(!strcmp(seen, "0=1;1=1000000000000000000;2=3;"));
+    check_array("*3\r\n:1\r\n*1\r\n+x\r\n:3\r\n*3\r\n:4\r\n:5\r\n:6\r\n", 0);
+    CHECK(!strcmp(seen, "0=1;+[str x];2=3;0=4;1=5;2=6;"));
+    check_array("*2\r\n:1\r\n:2\r\n", 0);
+    check_array("*3\r\n:1\r\n:2\r\n:3", 0);
+    check_array("*3\r\n:1\r\n", 0);
+    check_array("*3\r\n", 0);
+    check_array("*3", 0);
+    check_array("*3\r\n$1\r\n1\r\n:2\r\n:3\r\n", 0);
 }
 
 static void
@@ -435,6 +484,7 @@ main(void)
         .scalar = take_scalar,
         .tree = take_tree,
         .number = take_number,
+        .numbers = take_numbers,
     };
 
     ut_watch();
@@ -442,6 +492,7 @@ main(void)
     RUN(every_type_becomes_a_tree);
     RUN(scalars_need_no_tree);
     RUN(plain_numbers_take_the_short_way);
+    RUN(plain_arrays_take_the_short_way);
     RUN(elements_come_with_their_index);
     RUN(verdicts_are_numbers_with_trees_among_them);
     RUN(pushes_and_attributes_are_dropped);

@@ -85,6 +85,16 @@ awaitable_rebind(struct awaitable_state *state,
 }
 
 PyObject *
+awaitable_waiter_context(PyObject *awaitable)
+{
+    PyObject *context = awaitable_is_ours(awaitable)
+                            ? ((AwaitableObject *)awaitable)->context
+                            : NULL;
+
+    return context ? PyContext_Copy(context) : NULL;
+}
+
+PyObject *
 awaitable_new_done_int(struct awaitable_state *state,
                        PyObject *loop,
                        int64_t value)

@@ -120,6 +120,10 @@ void awaitable_rebind(struct awaitable_state *state,
                       void *call,
                       awaitable_abandon_fn abandon);
 
+/* A copy, not entered by anybody, of the context of the only one who waits
+   for it; NULL if there is none or it cannot be told, or with an exception. */
+PyObject *awaitable_waiter_context(PyObject *awaitable);
+
 /* 1 if loop.get_debug(), 0 if not, -1 with an exception set. */
 int awaitable_loop_is_debug(PyObject *loop);
 

@@ -74,6 +74,7 @@ static PyObject *
 new_awaitable(LoopLinkObject *self, struct seqc_call *call)
 {
     struct awaitable_state *state = &self->engine->state->awaitable;
+    bool keeps_context = self->fast && self->engine->state->keeps_contexts;
     PyObject *awaitable;
 
     if (loop_arm(self, call->deadline_ns) || schedule_flush(self)) {
@@ -81,10 +82,10 @@ new_awaitable(LoopLinkObject *self, struct seqc_call *call)
     }
     awaitable =
         awaitable_new(state, self->loop, (PyObject *)self, call, abandon_call);
-    if (awaitable && self->fast && !call->context) {
+    if (awaitable && keeps_context && !call->context) {
         call->context = PyContext_CopyCurrent();
     }
-    if (awaitable && self->fast && !call->context) {
+    if (awaitable && keeps_context && !call->context) {
         awaitable_detach(state, awaitable);
         Py_CLEAR(awaitable);
     }

@@ -10,8 +10,8 @@
  * Owners: seqc_call.owner is a strong reference to the awaitable and stands
  * for the holder's reference of the call; both end together (release_owner),
  * when the awaitable was finished or gave up.  So does seqc_call.context, a
- * strong reference to the caller's context, for durable calls that go on in
- * Python. */
+ * strong reference to the caller's context, of durable calls if the module
+ * keeps contexts, else NULL. */
 #ifndef SEQCACHE_LOOP_H
 #define SEQCACHE_LOOP_H
 

@@ -35,6 +35,19 @@ module_check_user_id(PyObject *module, PyObject *object)
     return bytes;
 }
 
+static PyObject *
+module_keep_contexts(PyObject *module, PyObject *object)
+{
+    struct module_state *state = PyModule_GetState(module);
+    int truth = PyObject_IsTrue(object);
+
+    if (truth < 0) {
+        return NULL;
+    }
+    state->keeps_contexts = truth != 0;
+    Py_RETURN_NONE;
+}
+
 /* ---- fork ---- */
 
 static PyObject *
@@ -64,6 +77,12 @@ static PyMethodDef module_methods[] = {
      METH_O,
      "check_user_id($module, user_id, /)\n--\n\n"
      "The bytes of a user id; TypeError or UserIdError as of every call."},
+    {"_keep_contexts",
+     module_keep_contexts,
+     METH_O,
+     "_keep_contexts($module, on, /)\n--\n\n"
+     "For telemetry: durable calls on asyncio do their SQL in the context "
+     "that they\nwere made in, not in that of the task that waits."},
     {"_before_fork",
      module_before_fork,
      METH_NOARGS,
@@ -89,8 +108,7 @@ module_exec(PyObject *module)
     pthread_mutex_init(&state->fork_mutex, NULL);
     if (awaitable_setup_type(module, &state->awaitable) ||
         store_setup_type(module, state) || codec_setup_types(module, state) ||
-        cells_setup_type(module, state) ||
-        stalled_setup_type(module, state) ||
+        cells_setup_type(module, state) || stalled_setup_type(module, state) ||
         fast_setup_type(module, state) ||
         slow_call_setup_type(module, state) ||
         engine_setup_type(module, state) || loop_setup_type(module, state) ||

@@ -70,17 +70,26 @@ new_slow_call(EngineObject *engine,
     return self;
 }
 
-/* What the call does from here on belongs to who made it: its spans, say. */
+/* What the call does from here on belongs to who made it: its spans, say.
+ * Each call would have to pay for keeping its caller's context, so that is
+ * done for telemetry alone; else it is that of the task that waits. */
 static PyObject *
 call_in_context(EngineObject *engine,
                 FastPathObject *fast,
                 const struct seqc_call *call,
                 SlowCallObject *self)
 {
-    PyObject *context = Py_NewRef((PyObject *)call->context);
+    PyObject *context = call->context
+                            ? Py_NewRef((PyObject *)call->context)
+                            : awaitable_waiter_context(self->awaitable);
     PyObject *result = NULL;
     PyObject *error = NULL;
 
+    if (!context) {
+        return PyErr_Occurred()
+                   ? NULL
+                   : slow_tell(engine, fast, call, (PyObject *)self);
+    }
     if (!PyContext_Enter(context)) {
         result = slow_tell(engine, fast, call, (PyObject *)self);
         error = PyErr_GetRaisedException();

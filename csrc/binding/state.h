@@ -34,6 +34,7 @@ struct module_state {
     int fork_pid;                 /* of the process in which it began */
     PyObject *errors;             /* seqcache._outcome, once needed */
     PyObject *get_running_loop;   /* asyncio's, once needed */
+    bool keeps_contexts;          /* of durable calls, see slow_call.c */
 };
 
 /* The state behind an object of one of our types or of a subclass; borrowed.

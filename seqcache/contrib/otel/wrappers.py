@@ -7,6 +7,7 @@ from functools import partial, wraps
 
 from opentelemetry import context as contexts
 
+from ... import _native
 from ..._acache import AsyncSeqCache
 from ..._cache import SeqCache
 from .calls import is_untold
@@ -185,7 +186,10 @@ def patch(telemetry: Telemetry) -> Callable[[], None]:
         # The classes of durable mode and of backends are made when they are needed.
         change(root, "__init_subclass__", classmethod(_made_later(root, wrap)))
 
+    _native._keep_contexts(True)
+
     def undo() -> None:
+        _native._keep_contexts(False)
         for cls, name, before in reversed(changes):
             if before is _ABSENT:
                 delattr(cls, name)

@@ -111,12 +111,17 @@ put_function(char *out, const struct seqc_request *request, bool many)
     if (request->op == SEQC_OP_RAISE) {
         return SEQC_PUT_LITERAL(out, "$9\r\nseq_raise\r\n");
     }
-    return many ? SEQC_PUT_LITERAL(out, "$13\r\nseq_incr_many\r\n")
-                : SEQC_PUT_LITERAL(out, "$8\r\nseq_incr\r\n");
+    if (!many) {
+        return SEQC_PUT_LITERAL(out, "$8\r\nseq_incr\r\n");
+    }
+    return has_token(request)
+               ? SEQC_PUT_LITERAL(out, "$13\r\nseq_incr_many\r\n")
+               : SEQC_PUT_LITERAL(out, "$13\r\nseq_incr_keys\r\n");
 }
 
 /* FCALL function 2n (key cell)* token amount ['v']
- * FCALL function 3n (key cell record)* token amount 'v' or '' ttl */
+ * FCALL function 3n (key cell record)* token amount 'v' or '' ttl
+ * FCALL seq_incr_keys n key* token amount ['v'] */
 static char *
 put_fcall(char *out,
           const struct seqc_request *head,
@@ -125,7 +130,8 @@ put_fcall(char *out,
 {
     const struct seqc_request *request = head;
     bool once = has_token(head);
-    uint64_t keys = (2 + (uint64_t)once) * count;
+    bool bare = count > 1 && head->op == SEQC_OP_INCREASE;
+    uint64_t keys = (bare ? 1 : 2 + (uint64_t)once) * count;
 
     *out++ = '*';
     out = seqc_put_unsigned(out, 5 + keys + (once ? 2 : lease->verify));
@@ -134,6 +140,9 @@ put_fcall(char *out,
     out = seqc_put_integer(out, (int64_t)keys);
     for (uint32_t i = 0; i < count; i++, request = request->next) {
         out = seqc_put_string(out, request->key, request->key_len);
+        if (bare) {
+            continue;
+        }
         out = put_cell_name(out, request->key, request->key_len);
         out = once ? seqc_encode_record_key(out, request) : out;
     }
@@ -329,12 +338,19 @@ is_integer(const struct seqc_value *value)
     return value->type == SEQC_VALUE_INTEGER;
 }
 
+static bool
+is_string(const struct seqc_value *value)
+{
+    return value->type == SEQC_VALUE_STRING;
+}
+
 /* {low, n, gid, ceiling}: n is good. */
 static bool
 is_low(const struct seqc_value *value)
 {
     return value->len == 4 && is_word(value->items[0], "low") &&
-           is_integer(value->items[1]);
+           is_integer(value->items[1]) && is_string(value->items[2]) &&
+           is_string(value->items[3]);
 }
 
 /* {same, n, amount}: the token was given n before, for the same amount. */
@@ -357,7 +373,8 @@ take_value_steal(struct seqc_link *link, struct seqc_value *value)
         seqc_value_free(value);
         return true;
     }
-    if (!is_verdict(value)) {
+    if (!is_verdict(value) ||
+        (is_word(value->items[0], "low") && !is_low(value))) {
         return false;
     }
     request = pop_sent(link);
@@ -439,7 +456,6 @@ is_over(const struct seqc_call *call, const struct seqc_request *request)
 {
     switch ((seqc_status)request->status) {
     case SEQC_OK:
-    case SEQC_NOMEM:
     case SEQC_CLOSED:
     case SEQC_AUTH:
         return true;
@@ -451,6 +467,7 @@ is_over(const struct seqc_call *call, const struct seqc_request *request)
     case SEQC_BUSY:
         return call->abandoned;
     case SEQC_PENDING:
+    case SEQC_NOMEM: /* no request ends so */
     case SEQC_VERDICT:
     case SEQC_SERVER:
     case SEQC_NOT_A_SEQUENCE:

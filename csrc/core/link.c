@@ -270,7 +270,8 @@ seqc_link_feed(struct seqc_link *link,
 /* ---- the end of a connection, of the link, of a call ---- */
 
 /* Forward-only calls and reads may always be repeated, tokens and
- * retry="gap" say so; a repeated MGET starts from its first element. */
+ * retry="gap" say so; a repeated MGET starts from its first element.  A
+ * durable read goes on elsewhere, whatever it was that ended the link. */
 static void
 resolve_lost(struct seqc_link *link,
              struct seqc_request *request,
@@ -281,7 +282,10 @@ resolve_lost(struct seqc_link *link,
 
     if (call->abandoned || !call->repeatable || !link->options.repeat ||
         (outcome->cause == SEQC_PROTOCOL && !call->counting)) {
-        outcome->status = call->counting ? SEQC_UNKNOWN : outcome->cause;
+        bool goes_on = call->durable && outcome->cause == SEQC_NOMEM;
+        outcome->status = call->counting ? SEQC_UNKNOWN
+                          : goes_on      ? SEQC_CONNECT
+                                         : outcome->cause;
         seqc_answer_finish(link, request, outcome);
         return;
     }

@@ -32,7 +32,7 @@ attach_value(struct seqc_replies *replies,
     struct seqc_value *value = NULL;
 
     replies->tree_bytes += bytes + sizeof *value + ALLOCATOR_BYTES;
-    if (replies->tree_bytes > SEQC_REPLY_TREE_MAX) {
+    if (replies->tree_bytes > replies->tree_limit) {
         return refuse(replies, SEQC_PROTOCOL, "the reply is too large");
     }
     value = seqc_calloc(1, sizeof *value);
@@ -101,7 +101,6 @@ deliver_tree(struct seqc_replies *replies)
     struct seqc_value *tree = replies->root;
 
     replies->root = NULL;
-    replies->tree_bytes = 0;
     if (tree && !target->tree(target->context, tree, replies->root_count)) {
         (void)refuse(replies, SEQC_PROTOCOL, "an answer of the wrong kind");
         return false;
@@ -125,11 +124,13 @@ begin_reply(struct seqc_replies *replies, const redisReadTask *task)
     struct seqc_reply_target *target = &replies->target;
 
     if (replies->shape == SEQC_SHAPE_VERDICTS && is_element(task)) {
+        replies->tree_limit = replies->tree_bytes + SEQC_REPLY_VERDICT_MAX;
         return deliver_tree(replies); /* the element before is whole */
     }
     if (task->parent) {
         return true;
     }
+    replies->tree_bytes = 0;
     replies->is_dropped =
         task->type == REDIS_REPLY_PUSH || task->type == REDIS_REPLY_ATTR;
     if (replies->is_dropped) {
@@ -139,6 +140,10 @@ begin_reply(struct seqc_replies *replies, const redisReadTask *task)
         (void)refuse(replies, SEQC_PROTOCOL, "a reply that nobody asked for");
         return false;
     }
+    /* two verdicts come as one tree */
+    replies->tree_limit = replies->shape == SEQC_SHAPE_VERDICTS
+                              ? 2 * SEQC_REPLY_VERDICT_MAX
+                              : SEQC_REPLY_TREE_MAX;
     return true;
 }
 
@@ -261,8 +266,9 @@ create_array(const redisReadTask *task, size_t count)
     return &token;
 }
 
+/* What is neither text nor a container. */
 static void *
-create_integer(const redisReadTask *task, long long integer)
+create_plain(const redisReadTask *task, struct seqc_scalar scalar, double real)
 {
     struct seqc_replies *replies = task->privdata;
     struct seqc_value *value;
@@ -274,76 +280,46 @@ create_integer(const redisReadTask *task, long long integer)
         return &token;
     }
     if (!is_of_tree(replies, task)) {
-        struct seqc_scalar scalar = {
-            .type = SEQC_VALUE_INTEGER,
-            .integer = integer,
-            .is_integer = true,
-        };
         return deliver_scalar(replies, task, &scalar);
     }
-    value = attach_value(replies, task, 0, SEQC_VALUE_INTEGER);
+    value = attach_value(replies, task, 0, scalar.type);
     if (value) {
-        value->integer = integer;
-    }
-    return value;
-}
-
-static void *
-create_double(const redisReadTask *task, double real, char *text, size_t len)
-{
-    struct seqc_replies *replies = task->privdata;
-    struct seqc_scalar scalar = {SEQC_VALUE_DOUBLE, 0, false, text, len};
-    struct seqc_value *value;
-
-    if (!begin_reply(replies, task)) {
-        return NULL;
-    }
-    if (replies->is_dropped) {
-        return &token;
-    }
-    if (!is_of_tree(replies, task)) {
-        return deliver_scalar(replies, task, &scalar);
-    }
-    value = attach_value(replies, task, 0, SEQC_VALUE_DOUBLE);
-    if (value) {
+        value->integer = scalar.integer;
         value->real = real;
     }
     return value;
 }
 
 static void *
-create_plain(const redisReadTask *task, enum seqc_value_type type, int truth)
+create_integer(const redisReadTask *task, long long integer)
 {
-    struct seqc_replies *replies = task->privdata;
-    struct seqc_scalar scalar = {type, 0, false, "", 0};
-    struct seqc_value *value;
+    struct seqc_scalar scalar = {SEQC_VALUE_INTEGER, integer, true, "", 0};
 
-    if (!begin_reply(replies, task)) {
-        return NULL;
-    }
-    if (replies->is_dropped) {
-        return &token;
-    }
-    if (!is_of_tree(replies, task)) {
-        return deliver_scalar(replies, task, &scalar);
-    }
-    value = attach_value(replies, task, 0, type);
-    if (value) {
-        value->integer = truth;
-    }
-    return value;
+    return create_plain(task, scalar, 0);
+}
+
+static void *
+create_double(const redisReadTask *task, double real, char *text, size_t len)
+{
+    struct seqc_scalar scalar = {SEQC_VALUE_DOUBLE, 0, false, text, len};
+
+    return create_plain(task, scalar, real);
 }
 
 static void *
 create_nil(const redisReadTask *task)
 {
-    return create_plain(task, SEQC_VALUE_NIL, 0);
+    struct seqc_scalar scalar = {SEQC_VALUE_NIL, 0, false, "", 0};
+
+    return create_plain(task, scalar, 0);
 }
 
 static void *
 create_bool(const redisReadTask *task, int truth)
 {
-    return create_plain(task, SEQC_VALUE_BOOL, truth);
+    struct seqc_scalar scalar = {SEQC_VALUE_BOOL, truth, false, "", 0};
+
+    return create_plain(task, scalar, 0);
 }
 
 /* Trees are freed through `root`: hiredis would free only what is whole. */
@@ -378,7 +354,6 @@ drop_tree(struct seqc_replies *replies)
 {
     seqc_value_free(replies->root);
     replies->root = NULL;
-    replies->tree_bytes = 0;
 }
 
 void
@@ -483,15 +458,13 @@ seqc_status
 seqc_replies_feed(struct seqc_replies *replies, const char *data, size_t len)
 {
     const char *end = data + len;
-    const redisReader *reader = replies->reader;
     seqc_status status = SEQC_OK;
 
     if (!replies->reader || replies->failure) {
         return replies->failure ? replies->failure : SEQC_NOMEM;
     }
     while (data < end && !status) {
-        if (replies->target.number && reader->ridx == -1 &&
-            reader->pos == reader->len) { /* between two replies */
+        if (replies->target.number && is_between_replies(replies->reader)) {
             data = take_numbers(replies, data, end);
         }
         /* hiredis moves the rest of its buffer to the front after every KB

@@ -84,6 +84,7 @@ struct seqc_reply_target {
 #define SEQC_REPLY_DEPTH_MAX    8
 #define SEQC_REPLY_BYTES_MAX    (1 << 20) /* of one part not yet complete */
 #define SEQC_REPLY_TREE_MAX     (64 << 20)
+#define SEQC_REPLY_VERDICT_MAX  (4 << 10) /* each, of a batch */
 
 struct seqc_replies {
     struct redisReader *reader; /* owned */
@@ -91,7 +92,8 @@ struct seqc_replies {
     enum seqc_reply_shape shape;
     bool is_dropped;         /* a push message, or attributes before a reply */
     size_t count;            /* elements expected, then announced */
-    size_t tree_bytes;       /* memory of the tree being built */
+    size_t tree_bytes;       /* memory of the trees of the reply */
+    size_t tree_limit;       /* which they may reach so far */
     struct seqc_value *root; /* tree being built, owned */
     size_t root_count;       /* it is one of so many, 0: the whole reply */
     seqc_status failure;

@@ -10,12 +10,14 @@ from .. import _common, _connect, _live, _native
 from .._cache import Connector, SeqCache
 from ..errors import SeqCacheError, ServerError
 from .calls import (
+    PROBE,
     Desk,
     DurableOperations,
     Request,
     begin,
     check_config,
     check_loaded,
+    check_newest,
     check_server,
     commands_of,
     later,
@@ -58,11 +60,18 @@ class Link:
         return replies_of(calls, told, bound)
 
     def load(self, library: str, seconds: float | None) -> None:
-        """FUNCTION LOAD; that it is there already is success."""
+        """FUNCTION LOAD; that it is there already is success, if it is no older one."""
         try:
             self._client._execute(("FUNCTION", "LOAD", library), timeout=seconds)
         except ServerError as error:
-            check_loaded(error)
+            if not check_loaded(error):
+                return
+            try:
+                self._client._execute(PROBE, timeout=seconds)
+            except ServerError as why:
+                if check_newest(why):
+                    replace = ("FUNCTION", "LOAD", "REPLACE", library)
+                    self._client._execute(replace, timeout=seconds)
 
     def rediscover(self, seconds: float | None) -> None:
         """See that the one server answers: there is no other place to ask for."""

@@ -31,7 +31,7 @@ from .drive import boottime
 from .effects import Fcall, Replies
 from .epoch import Belief, ProcessState
 from .items import INCR, Item
-from .machine import LIBRARY_NAME, Durable
+from .machine import LIBRARY_NAME, NEWEST_FUNCTION, Durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,8 +183,15 @@ def unsent(calls: Sequence[Fcall]) -> Replies:
     return Replies([copy.copy(error) for _ in calls], None)
 
 
-def check_loaded(error: ServerError) -> None:
-    """Forgive FUNCTION LOAD what is no failure: others load it, too."""
+#: Counts nothing; "Function not found" where an older library is loaded.
+PROBE = ("FCALL", NEWEST_FUNCTION, 0, "", 1)
+
+
+def check_loaded(error: ServerError) -> bool:
+    """Forgive FUNCTION LOAD what is no failure: others load it, too.
+
+    Returns whether a library of ours is there; it may be an older one.
+    """
     text = str(error)
     if "Function" in text and "already exists" in text:
         raise StartupError(
@@ -195,6 +202,16 @@ def check_loaded(error: ServerError) -> None:
     passing = error.code in ("READONLY", "LOADING")
     if "already exists" not in text and not passing:
         raise error
+    return not passing
+
+
+def check_newest(error: ServerError) -> bool:
+    """Return whether the `PROBE` found an older library.
+
+    Replacing that ends its epoch as FUNCTION FLUSH does, which loses nothing; older
+    clients go on with the newer one. Whatever else was said the calls meet as well.
+    """
+    return "unction not found" in str(error)
 
 
 # --- calls -------------------------------------------------------------------------

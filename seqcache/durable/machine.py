@@ -36,6 +36,9 @@ from .takeover import Fenced, Takeovers
 
 LIBRARY_NAME = "seqcache_v1"
 
+#: What an older library of that name has not: see functions.lua.
+NEWEST_FUNCTION = "seq_incr_keys"
+
 
 def library_text() -> str:
     """The text of the server functions, for FUNCTION LOAD."""

@@ -217,8 +217,8 @@ calls_in_a_row_travel_as_one(void)
     struct seqc_call *b = submit(SEQC_OP_INCREASE, 1);
     struct seqc_call *c = submit(SEQC_OP_GET, 1);
     struct seqc_call *d = submit(SEQC_OP_MGET, 2);
-    wrote("*11\r\n$5\r\nFCALL\r\n$13\r\nseq_incr_many\r\n$1\r\n6\r\n"
-          "$2\r\nk0\r\n" CELL0 "$2\r\nk1\r\n" CELL1 "$2\r\nk0\r\n" CELL0
+    wrote("*8\r\n$5\r\nFCALL\r\n$13\r\nseq_incr_keys\r\n$1\r\n3\r\n"
+          "$2\r\nk0\r\n$2\r\nk1\r\n$2\r\nk0\r\n"
           "$4\r\n7.ab\r\n$1\r\n1\r\n"
           "*11\r\n$5\r\nFCALL\r\n$12\r\nseq_get_many\r\n$1\r\n6\r\n"
           "$2\r\nk0\r\n" CELL0 "$2\r\nk0\r\n" CELL0 "$2\r\nk1\r\n" CELL1
@@ -316,8 +316,8 @@ batches_are_bounded(void)
     open_with(1300);
     struct seqc_call *call = submit(SEQC_OP_INCREASE, 1500);
     write_all();
-    CHECK(strstr(wire, "\r\n$4\r\n1024\r\n")); /* keys of 512 */
-    CHECK(strstr(wire, "\r\n$3\r\n552\r\n"));  /* 1300 - 1024 requests */
+    CHECK(strstr(wire, "\r\n$3\r\n512\r\n"));
+    CHECK(strstr(wire, "\r\n$3\r\n276\r\n")); /* 1300 - 1024 requests */
     CHECK(the_link.in_flight == 1300);
     for (int batch = 0; batch < 4; batch++) {
         static const int counts[] = {512, 512, 276, 200};
@@ -567,6 +567,9 @@ answers_that_cannot_be_are_refused(void)
         "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n",
         "*2\r\n:1\r\n:2\r\n",
         "*0\r\n",
+        "*3\r\n:1\r\n*4\r\n$3\r\nlow\r\n:2\r\n:3\r\n$2\r\n50\r\n:3\r\n",
+        "*3\r\n:1\r\n*4\r\n$3\r\nlow\r\n:2\r\n$1\r\na\r\n_\r\n:3\r\n",
+        "*3\r\n:1\r\n*2\r\n$3\r\nlow\r\n:2\r\n:3\r\n",
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -692,6 +695,12 @@ lost_read_is_for_the_state_machine_until_its_time_is_up(void)
     CHECK(seqc_durable_is_over(b));
     seqc_link_fail(&the_link, SEQC_CONNECT, "gone");
     seqc_call_unref(b);
+    CHECK(!seqc_durable_is_over(a));
+    end_with(a, SEQC_CONNECT, SEQC_EXECUTED_UNKNOWN);
+    CHECK(!seqc_link_up(&the_link, now));
+    a = submit(SEQC_OP_GET, 1);
+    write_all();
+    seqc_link_fail(&the_link, SEQC_NOMEM, "out of memory");
     CHECK(!seqc_durable_is_over(a));
     end_with(a, SEQC_CONNECT, SEQC_EXECUTED_UNKNOWN);
     struct seqc_call *c = submit(SEQC_OP_GET, 1);

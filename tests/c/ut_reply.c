@@ -428,6 +428,42 @@ what_a_peer_can_make_us_hold_is_bounded(void)
     CHECK(!seqc_replies_reset(&replies));
 }
 
+/* Feeds `before`, and a verdict of so many empty strings, 88 bytes each. */
+static seqc_status
+feed_verdict(const char *before, int count)
+{
+    char data[4096];
+    char *end = data + sprintf(data, "%s*%d\r\n", before, count);
+
+    for (int i = 0; i < count; i++) {
+        memcpy(end, "$0\r\n\r\n", 6);
+        end += 6;
+    }
+    return feed(data, (size_t)(end - data));
+}
+
+static void
+verdicts_are_small(void)
+{
+    takes_numbers = false;
+    start(SEQC_SHAPE_VERDICTS, 3);
+    CHECK(!feed_verdict("*3\r\n:1\r\n", 40));
+    CHECK(!feed_verdict("", 40)); /* each for itself */
+    start(SEQC_SHAPE_VERDICTS, 3);
+    CHECK(feed_verdict("*3\r\n:1\r\n", 50) == SEQC_PROTOCOL);
+    start(SEQC_SHAPE_VERDICTS, 3);
+    CHECK(!feed_verdict("*3\r\n:1\r\n", 40));
+    CHECK(feed_verdict("", 50) == SEQC_PROTOCOL);
+    start(SEQC_SHAPE_VERDICTS, 2); /* both come as one tree */
+    CHECK(!feed_verdict("*2\r\n", 40) && !feed_verdict("", 40));
+    start(SEQC_SHAPE_VERDICTS, 1);
+    CHECK(feed_verdict("", 100) == SEQC_PROTOCOL);
+    start(SEQC_SHAPE_TREE, 0);
+    CHECK(!feed_verdict("", 200));
+    start(SEQC_SHAPE_VERDICTS, 3); /* but the last one's was larger */
+    CHECK(feed_verdict("", 100) == SEQC_PROTOCOL);
+}
+
 static void
 reply_that_nobody_asked_for_is_refused(void)
 {
@@ -500,6 +536,7 @@ main(void)
     RUN(attribute_within_a_reply_is_refused);
     RUN(garbage_is_refused);
     RUN(what_a_peer_can_make_us_hold_is_bounded);
+    RUN(verdicts_are_small);
     RUN(reply_that_nobody_asked_for_is_refused);
     RUN(reset_forgets_half_a_reply);
     RUN(without_memory_it_says_so);

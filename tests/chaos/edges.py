@@ -37,7 +37,7 @@ def install_replies_cut(world: World) -> None:
 @scenario("21", taps=True, lossy=False, tokens=True)
 def counting_replies_cut(world: World) -> None:
     """Ten in a row for each client: a token counts once."""
-    names = ("seq_incr", "seq_incr_many")
+    names = ("seq_incr", "seq_incr_many", "seq_incr_keys")
     rules = [
         tap.on(name, lose, times=10, reply=True) for tap in world.taps for name in names
     ]

@@ -170,7 +170,7 @@ def calls_held_for_longer_than_the_lease(world: World) -> None:
     def hold(_: Command) -> None:
         gate.wait(10)
 
-    names = ("seq_incr", "seq_incr_many", "INCRBY")
+    names = ("seq_incr", "seq_incr_many", "seq_incr_keys", "INCRBY")
     rules = [tap.on(name, hold, times=2) for tap in world.taps[:2] for name in names]
     wait_for(lambda: sum(rule.seen > 0 for rule in rules) >= 2)
     promote(world.b)

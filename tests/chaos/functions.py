@@ -29,11 +29,17 @@ WITHOUT: dict[str, list[tuple[str, str]]] = {
     ],
     "R7 missing": [
         (
-            "return value == 0 or value < cell.base or\n    (cell.last",
-            "return (cell.last",
+            "return value == 0 or value < cell.base or (last",
+            "return (last",
         )
     ],
-    "R7 last": [("(cell.last and value ~= cell.last)", "false")],
+    "R7 last": [
+        ("(last and value ~= last)", "false"),
+        (
+            "if counted == number then",
+            "number = counted if type(counted) == 'number' then",
+        ),
+    ],
     "R8 never below": [("if last and tonumber(last) > floor then", "if last then")],
     "R8 never kept": [("if last and tonumber(last) > floor then", "if false then")],
     "R9": [("  if id ~= replid then", "  if not replid then")],

@@ -245,6 +245,14 @@ def test_batch_with_a_token_has_a_record_for_each_key(functions, epoch):
     assert answers == [2, 2, ["same", 2, 1]]
 
 
+def test_what_is_told_of_a_counter_is_short(functions, epoch):
+    functions.ask("SET", "k", "9" * 100_000)
+    assert functions.incr("k", epoch) == ["take", "9" * 64]
+    assert functions.get("k", epoch) == ["take", "9" * 64]
+    marked = functions.call("seq_mark", ("k", meta_key("k")), epoch, GID)
+    assert marked[1] == "9" * 64
+
+
 @pytest.mark.parametrize("value", ["junk", "0x10", " 7", "1e3", "-3"])
 def test_foreign_text_is_never_read_as_a_number(functions, epoch, value):
     functions.grant("k", epoch, GID, 0, 100, issue=1)
@@ -272,6 +280,7 @@ def test_number_beyond_the_cell_is_undone_exactly(functions, epoch):
     [
         ("seq_incr", True), ("seq_raise", True), ("seq_mark", True),
         ("seq_install", True), ("seq_extend", True), ("seq_incr_many", True),
+        ("seq_incr_keys", True),
         ("seq_get", False), ("seq_get_many", False), ("seq_drop", False),
     ],
 )  # fmt: skip
@@ -295,7 +304,7 @@ def test_replica_refuses_every_function(functions, epoch, durable_server):
     functions.grant("k", epoch, GID, 0, 9)
     try:
         durable_server.admin("REPLICAOF", "127.0.0.1", "1")
-        for name in ("seq_incr", "seq_get", "seq_open", "seq_begin", "seq_drop"):
+        for name in ("seq_incr_keys", "seq_get", "seq_open", "seq_begin", "seq_drop"):
             with pytest.raises(resp.RespError, match="READONLY"):
                 functions.call(name, ("k", meta_key("k")), epoch, "1")
     finally:
@@ -328,6 +337,9 @@ def test_hot_table_survives_being_dropped_whole(functions, epoch):
             k for i in range(start, start + 500) for k in (f"h{i}", meta_key(f"h{i}"))
         )
         assert functions.call("seq_incr_many", keys, epoch, 1) == [2] * 500
+        assert functions.call("seq_incr_keys", keys[::2], epoch, 1) == [3] * 500
+    keys = ("h1", *(f"h{n}" for n in range(69_500, 70_001)), "h2")
+    assert functions.call("seq_incr_keys", keys, epoch, 1) == [4] * 503
     assert functions.incr("k", epoch) == 2
 
 

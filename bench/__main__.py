@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -139,6 +140,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # Who ends a run by its time limit must not leave its server and folders.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

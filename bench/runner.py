@@ -102,6 +102,8 @@ def run_worker(point: Point, server: Server, conditions: Conditions) -> dict[str
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a worker leaves, also one that is killed, goes with the server's folder.
+        env={**os.environ, "TMPDIR": str(server.folder)},
         start_new_session=True,
     )
     try:

@@ -53,7 +53,7 @@ class Server:
     def __enter__(self) -> Server:
         """Start the server and wait until it answers."""
         self._folder = tempfile.TemporaryDirectory(prefix="seqcache-bench-")
-        folder = Path(self._folder.name)
+        self.folder = folder = Path(self._folder.name)
         self.path = str(folder / "server.sock")
         command = [self.program, "--port", str(self.port), "--bind", self.host]
         command += ["--unixsocket", self.path, "--save", "", "--appendonly", "no"]
@@ -100,9 +100,12 @@ class Server:
     def stop(self) -> None:
         """End the server and remove its folder."""
         self._process.terminate()
-        self._process.wait(10)
-        self._log.close()
-        self._folder.cleanup()
+        try:
+            self._process.wait(10)
+        finally:
+            self._process.kill()  # of one that has ended: nothing
+            self._log.close()
+            self._folder.cleanup()
 
     def __exit__(
         self,

@@ -42,34 +42,37 @@ METHODS = (
 
 def blocking(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> Any:
     """Stand around a method of the blocking face."""
-    in_c = _is_in_c(original)
 
-    @wraps(original)
-    def traced(self: SeqCache, *args: Any, **given: Any) -> Any:
-        if is_untold():
-            return original(self, *args, **given)
-        call = telemetry.begin(self, method, args, given)
-        token = None if in_c and not self._engine.is_durable else call.enter()
-        try:
-            result = original(self, *args, **given)
-        except BaseException as error:
-            call.end(error)
-            raise
-        finally:
-            if token is not None:
-                contexts.detach(token)
+    def ended(call: Call, result: Any) -> Any:
         call.end(None, result)
         return result
 
-    return traced
+    return _around(telemetry, method, original, ended)
 
 
 def in_loop(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> Any:
     """Stand around a method of the asyncio face: what it returns stays a future."""
+
+    def under_way(call: Call, result: Any) -> Any:
+        if not asyncio.isfuture(result):
+            return _awaited(call, result)
+        result.add_done_callback(call.ended)
+        return result
+
+    return _around(telemetry, method, original, under_way)
+
+
+def _around(
+    telemetry: Telemetry,
+    method: str,
+    original: Callable[..., Any],
+    returned: Callable[[Call, Any], Any],
+) -> Any:
+    """Stand around a method; `returned` sees what it returns, and may end the call."""
     in_c = _is_in_c(original)
 
     @wraps(original)
-    def traced(self: AsyncSeqCache, *args: Any, **given: Any) -> Any:
+    def traced(self: Any, *args: Any, **given: Any) -> Any:
         if is_untold():
             return original(self, *args, **given)
         call = telemetry.begin(self, method, args, given)
@@ -82,10 +85,7 @@ def in_loop(telemetry: Telemetry, method: str, original: Callable[..., Any]) -> 
         finally:
             if token is not None:
                 contexts.detach(token)
-        if not asyncio.isfuture(result):
-            return _awaited(call, result)
-        result.add_done_callback(call.ended)
-        return result
+        return returned(call, result)
 
     return traced
 

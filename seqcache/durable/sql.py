@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ..errors import CeilingError, ConfigError
 from .rows import StoreStats, rolled_back, split_token
-from .tables import Tables, dialect_of, ensure_tables
+from .tables import Tables, dialect_of, ensure_tables, kind_of
 
 _T = TypeVar("_T")
 
@@ -221,6 +221,7 @@ def _left(end: float) -> float:
 def _make_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
+        kind_of(parsed.get_backend_name())  # before a driver is asked for in vain
         if parsed.get_backend_name() == "sqlite":
             return sa.create_engine(
                 parsed, poolclass=sa.QueuePool, pool_size=4, max_overflow=12

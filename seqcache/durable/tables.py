@@ -175,17 +175,22 @@ class PostgreSQL(Dialect):
         )
 
 
-def dialect_of(engine: Engine) -> Dialect:
-    """The dialect of an engine; ConfigError for one that was never shown to hold."""
-    known = {"sqlite": SQLite, "postgresql": PostgreSQL}
-    kind = known.get(engine.dialect.name)
+def kind_of(name: str) -> type[Dialect]:
+    """The dialect of a kind of database; ConfigError if it was never shown to hold."""
+    kind = {"sqlite": SQLite, "postgresql": PostgreSQL}.get(name)
     if kind is None:
         raise ConfigError(
-            f"ceilings in {engine.dialect.name} are not supported: its transactions"
-            " were not shown to keep the guarantees",
+            f"ceilings in {name} are not supported: its transactions were not shown to"
+            " keep the guarantees",
             hint="use postgresql+psycopg:// or sqlite:///",
             option="ceilings",
         )
+    return kind
+
+
+def dialect_of(engine: Engine) -> Dialect:
+    """The dialect of an engine; ConfigError for one that cannot be a store."""
+    kind = kind_of(engine.dialect.name)
     if engine.dialect.is_async:
         raise ConfigError(
             f"ceilings need a blocking driver, not {engine.url.drivername}",

@@ -3,6 +3,7 @@
 Prints a row for each scenario: calls, violations in plain mode, ours under both
 fences, gaps.  Every history that breaks a promise is kept under build/chaos, and so
 are the sums of all runs: --table prints them, --markdown for the documentation.
+CHAOS_SCALE=6 lets the clients go on six times as long after each fault.
 
     CHAOS_MINUTES=20 python -m tests.chaos [--postgres | --both] [part of a name ...]
 """
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,15 +26,17 @@ from chaos.postgres import Postgres  # noqa: E402
 from chaos.run import run  # noqa: E402
 from chaos.scenarios import SCENARIOS, Scenario  # noqa: E402
 
+SCALE = float(os.environ.get("CHAOS_SCALE", "1"))
+
 
 def play(one: Scenario, seed: int, postgres: Postgres | None, server: str) -> table.Row:
     """One round: plain mode where data is lost, and both fences of ours."""
     row = table.Row(one)
     for scheme in (("plain",) if one.lossy else ()) + one.schemes:
-        given = {}
+        given: dict[str, Any] = {"scale": SCALE}
         if postgres is not None and scheme != "plain":
             postgres.empty()
-            given = {"ceilings": postgres.url, "outage": postgres.away}
+            given |= {"ceilings": postgres.url, "outage": postgres.away}
         try:
             outcome = run(one, scheme, seed=seed, **given)
         except (RuntimeError, subprocess.SubprocessError) as exc:

@@ -23,7 +23,7 @@ from chaos.tap import Rule, Tap
 
 KEYS = ["seq:a", "seq:b", "{t}c"]
 ALL = ["incr"] * 6 + ["block", "get", "get", "raise", "batch", "token", "bulk token"]
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 PROCESSES = 4
 WORKER = Path(__file__).with_name("worker.py")
 

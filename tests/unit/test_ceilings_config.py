@@ -33,6 +33,15 @@ def test_unusable_store_is_a_config_error(wrong):
     assert caught.value.option == "ceilings"
 
 
+@pytest.mark.parametrize("wrong", ["mysql", "mysql+pymysql", "mariadb+mysqldb"])
+def test_mysql_is_refused_with_the_reason_before_its_driver_is_missed(wrong):
+    with pytest.raises(ConfigError) as caught:
+        CeilingStore(f"{wrong}://u@h/d")
+    kind = wrong.partition("+")[0]
+    assert str(caught.value).startswith(f"ceilings in {kind} are not supported: its")
+    assert "use postgresql+psycopg://" in caught.value.hint
+
+
 def test_passwords_stay_out_of_errors():
     store = CeilingStore("postgresql+psycopg://u:hush@127.0.0.1:1/d")
     with pytest.raises(CeilingError) as caught:

@@ -329,24 +329,6 @@ def test_cancelled_call_takes_no_number(run_async, node):
     run_async(main())
 
 
-def test_loss_that_is_told_to_a_call_that_waits_ends_it(run_async, server):
-    async def main():
-        async with seqcache.acache(server.url, on_regress="raise") as cache:
-            lease = cache.lease("alice", size=10)
-            for _ in range(5):
-                await lease.next()
-            await asyncio.to_thread(server.flush)
-            await lease.next()  # begins the refill, for which nobody waits
-            await asyncio.to_thread(until, lambda: failures(cache) == 1)
-            first, second = lease.take(50), lease.take(8)  # which begins a refill
-            assert len(await asyncio.wait_for(first, 10)) == 50
-            with pytest.raises(seqcache.SequenceRegressed):
-                await asyncio.wait_for(second, 10)
-            assert await lease.next()
-
-    run_async(main())
-
-
 def test_closing_ends_calls_that_wait(run_async, node):
     async def main():
         async with seqcache.acache(node.url) as cache:

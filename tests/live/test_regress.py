@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 
 import pytest
 
@@ -125,3 +127,29 @@ def test_a_restart_without_data_is_noticed(own_server, net_face):
     own_server.restart()
     with pytest.raises(seqcache.SequenceRegressed):
         cache.increase_seq("alice")
+
+
+def has_failed(cache):
+    """Wait until a block did not come."""
+    end = time.monotonic() + 20
+    while not cache.stats().leases["failures"]:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_loss_that_is_told_to_a_call_that_waits_ends_it(run_async, server):
+    async def main():
+        async with seqcache.acache(server.url, on_regress="raise") as cache:
+            lease = cache.lease("alice", size=10)
+            for _ in range(5):
+                await lease.next()
+            await asyncio.to_thread(server.flush)
+            await lease.next()  # begins the refill, for which nobody waits
+            await asyncio.to_thread(has_failed, cache)
+            first, second = lease.take(50), lease.take(8)  # which begins a refill
+            assert len(await asyncio.wait_for(first, 10)) == 50
+            with pytest.raises(seqcache.SequenceRegressed):
+                await asyncio.wait_for(second, 10)
+            assert await lease.next()
+
+    run_async(main())

@@ -119,11 +119,15 @@ def clients_stopped_during_a_failover(world: World) -> None:
 def stop_at(world: World, name: str, *, reply: bool) -> None:
     """Workers 0 and 1 stop at a step of a take-over; meanwhile another one rules."""
     stopped: list[int] = []
+    over = threading.Event()
+    lock = threading.Lock()
 
     def stop(command: Command) -> None:
         worker = world.workers[world.taps.index(command.tap)]
-        stopped.append(worker.pid)
-        os.kill(worker.pid, signal.SIGSTOP)
+        with lock:
+            if not over.is_set():  # else nobody would wake it
+                stopped.append(worker.pid)
+                os.kill(worker.pid, signal.SIGSTOP)
 
     rules = [tap.on(name, stop, reply=reply) for tap in world.taps[:2]]
     if world.scheme == "plain":
@@ -133,6 +137,8 @@ def stop_at(world: World, name: str, *, reply: bool) -> None:
     leave_behind_those_who_live(world, rules)
     die_with_it(world)
     time.sleep(1.0)
+    with lock:
+        over.set()
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
 

@@ -25,6 +25,8 @@ EXAMPLES = {
 }
 # It needs a database: tests/live/durable runs what it says.
 EXAMPLES.pop("durable.md")
+# The first test that wants the site builds it, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
 SAID = {"start.md": 16, "guarantee.md": 3, "howto/jupyter.md": 2, "howto/testing.md": 2}
 
 

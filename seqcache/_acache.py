@@ -160,6 +160,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
         pattern = _common.scan_pattern(self._prefix, match)
         cursor: bytes | int = 0
         while True:
+            _common.check_open(self, "scan")
             page = await self._execute(_common.scan_command(cursor, pattern), **words)
             cursor, found = page
             keys = _common.own_keys(found, self._prefix)
@@ -213,13 +214,7 @@ class AsyncSeqCache(AsyncAdmin, AsyncLeasing, _native.AsyncClient):
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError(
-                f"{method}() needs a running event loop, nothing was sent; "
-                "call it inside a coroutine:\n"
-                "    async def main():\n"
-                f"        await cache.{method}(...)\n"
-                "    asyncio.run(main())"
-            ) from None
+            raise _common.no_loop(method) from None
         return start(work(), loop)
 
     def stats(self) -> Stats:

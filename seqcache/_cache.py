@@ -138,6 +138,7 @@ class SeqCache(Admin, Leasing, _native.Client):
         pattern = _common.scan_pattern(self._prefix, match)
         cursor: bytes | int = 0
         while True:
+            _common.check_open(self, "scan")
             page = self._execute(_common.scan_command(cursor, pattern), **words)
             cursor, found = page
             keys = _common.own_keys(found, self._prefix)
@@ -159,6 +160,7 @@ class SeqCache(Admin, Leasing, _native.Client):
 
     def ping(self, *, timeout: float | None = DEFAULT) -> float:
         """Make one round trip; return how many seconds it took."""
+        _common.check_open(self, "ping")
         words = {} if timeout is DEFAULT else {"timeout": timeout}
         start = time.perf_counter()
         if self._config.location.kind == "memory":

@@ -140,6 +140,24 @@ def reader_of(engine: _native.Engine) -> Callable[[], Stats]:
 # --- scan -----------------------------------------------------------------------
 
 
+def no_loop(method: str) -> RuntimeError:
+    """Build the error of an asyncio call outside of a loop; as aclient.c says it."""
+    whole = method if "." in method else f"cache.{method}"
+    return RuntimeError(
+        f"{method}() needs a running event loop, nothing was sent; "
+        "call it inside a coroutine:\n"
+        "    async def main():\n"
+        f"        await {whole}(...)\n"
+        "    asyncio.run(main())"
+    )
+
+
+def check_open(client: _native.Client | _native.AsyncClient, method: str) -> None:
+    """Refuse a call on a closed cache by its public name."""
+    if client._closed or client._engine.closed:
+        raise _outcome.closed(method, client._engine.where)
+
+
 def scan_pattern(prefix: bytes, match: str | bytes) -> bytes:
     """Build the pattern of SCAN: the prefix taken literally, then ``match``."""
     special = b"*?[]^\\-"
@@ -200,8 +218,7 @@ def scan_store(
     """Yield (user id, number) of a store in memory."""
     from ._glob import compile_glob
 
-    if client._closed or client._engine.closed:
-        raise _outcome.closed("scan", client._engine.where)
+    check_open(client, "scan")
     prefix = client._prefix
     fits = compile_glob(match).fullmatch
     cursor = 0
@@ -223,6 +240,9 @@ def batches(pairs: Any) -> Iterator[list[tuple[Any, int]]]:
         raise TypeError("expected pairs (user id, number), not one id")
     batch: list[tuple[Any, int]] = []
     for pair in pairs:
+        if isinstance(pair, (str, bytes)):  # b"ab" is no pair of two integers
+            name = type(pair).__name__
+            raise TypeError(f"expected pairs (user id, number), not {name}")
         batch.append(tuple(pair))  # C checks the length
         if len(batch) == BATCH:
             yield batch

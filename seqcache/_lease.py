@@ -35,6 +35,8 @@ __all__ = ["Lease"]
 
 #: How often a block is reserved anew, for one call, when its fate is unknown.
 TRIES = 3
+#: Seconds before a deadline at which it is as good as over: a timer's grain.
+SLACK = 0.002
 
 _helper = Workers("seqcache-lease", 1)
 _all: weakref.WeakSet[LeaseBase] = weakref.WeakSet()
@@ -79,6 +81,8 @@ class Terms:
         self.where: str = cache._engine.where
         # Of a block that nobody waited for: a later one does not undo it.
         self.untold: SequenceRegressed | None = None
+        # Why there is no block, for those who waited for it until their deadline.
+        self.latest: BaseException | None = None
 
     def name(self) -> str:
         """Name the lease in messages."""
@@ -94,6 +98,7 @@ class Terms:
 
         Whoever finds no number left tries once more, and gets the error of that.
         """
+        self.latest = error
         if isinstance(error, SequenceRegressed):
             self.untold = error
         elif not isinstance(error, ClosedError):  # that is no failure
@@ -218,7 +223,7 @@ class Lease(LeaseBase, _native.Lease):
         with self._lock:  # not before _refill() has noted the job
             job = self._job
         try:
-            self._reserve(0)
+            self._reserve(0, self._terms.config.timeout)
         except Exception as error:
             self._terms.failed_behind(error)
         finally:
@@ -228,41 +233,53 @@ class Lease(LeaseBase, _native.Lease):
         """Wait for a block, made by this thread unless it is on its way already.
 
         With a `count` this thread's own block begins with so many more, which are
-        what it returns.
+        what it returns. One deadline holds for both: the waiting and the own block.
         """
+        left = timeout = self._terms.config.timeout
+        began = time.monotonic()
+        while True:
+            job, mine = self._job_of_all()
+            if mine:
+                try:
+                    return self._reserve(count, left)
+                finally:
+                    self._finished(job)
+                    job.set_result(None)
+            with contextlib.suppress(CancelledError):  # another thread took it
+                job.result()
+            if self.closed or self.remaining >= max(count, 1):
+                return None
+            if timeout is not None:
+                left = max(round(began + timeout - time.monotonic(), 3), SLACK)
+                if left == SLACK and self._terms.latest is not None:
+                    raise self._terms.latest
+
+    def _job_of_all(self) -> tuple[Future[None], bool]:
+        """Return the block that is on its way, and whether it is this thread's."""
         with self._lock:
             job = self._job
             # One that nobody began is this thread's now: the helper may be held up.
-            mine = job is None or job.cancel()
-            if mine:
-                job = self._job = Future()
-                job.set_running_or_notify_cancel()
-        assert job is not None
-        if not mine:
-            with contextlib.suppress(CancelledError):  # another thread took it
-                job.result()
-            return None
-        try:
-            return self._reserve(count)
-        finally:
-            self._finished(job)
-            job.set_result(None)
+            if job is not None and not job.cancel():
+                return job, False
+            job = self._job = Future()
+            job.set_running_or_notify_cancel()
+            return job, True
 
-    def _reserve(self, count: int) -> range | None:
+    def _reserve(self, count: int, timeout: float | None) -> range | None:
         size = self._terms.size
         stamp = self._begin()
         try:
-            block = self._block(size + count)
+            block = self._block(size + count, timeout)
         except BaseException:
             self._fail(stamp)
             raise
         self._put(block[-1], size, stamp)
+        self._terms.latest = None
         return block[:count] if count else None
 
-    def _block(self, size: int) -> range:
+    def _block(self, size: int, timeout: float | None) -> range:
         """Reserve a block; one that was lost is a gap, and there is another."""
         terms = self._terms
-        timeout = terms.config.timeout
         end = None if timeout is None else time.monotonic() + timeout
         tries = 1
         left = timeout
@@ -270,6 +287,7 @@ class Lease(LeaseBase, _native.Lease):
             try:
                 return self._client.reserve(terms.key, size, timeout=left)
             except OutcomeUnknown as error:
+                error.hint = _outcome.REPEAT_LEASE
                 left = None if end is None else end - time.monotonic()
                 if not terms.goes_on(error, tries) or (left is not None and left <= 0):
                     raise

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from . import _outcome
+from . import _common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._alease import AsyncLease
     from ._common import UserId
     from ._lease import Lease
-
-
-def _check_open(cache: Any) -> None:
-    if cache.closed:
-        raise _outcome.closed("lease", cache._engine.where)
 
 
 class Leasing:
@@ -48,7 +41,7 @@ class Leasing:
         """
         from . import _lease
 
-        _check_open(self)
+        _common.check_open(self, "lease")  # type: ignore[arg-type]
         return _lease.Lease(self, *_lease.arguments(user_id, size, refill_at))  # type: ignore[arg-type]
 
 
@@ -70,6 +63,6 @@ class AsyncLeasing:
         """
         from . import _alease, _lease
 
-        _check_open(self)
+        _common.check_open(self, "lease")  # type: ignore[arg-type]
         words = _lease.arguments(user_id, size, refill_at)
         return _alease.AsyncLease(self, *words)  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 RESERVED_PREFIX = b"sqc:"
+#: As in csrc/binding/client.h.
+PREFIX_MAX_BYTES = 1024
 MASK = "***"
 
 # redis-py's names for what we have too: the same meaning only.
@@ -93,9 +95,11 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def unknown(name: str, known: Iterable[str], label: str | None = None) -> ConfigError:
+def unknown(
+    name: str, known: Iterable[str], label: str | None = None, place: str = ""
+) -> ConfigError:
     """Return the error for an option that does not exist, with the nearest name."""
-    shown = label or f"option {_short(name)!r}"
+    shown = label or f"option {_short(name)!r}{place}"
     if name in LATER:
         return ConfigError(f"{shown} is not in this version of seqcache", option=name)
     hint = ELSEWHERE.get(name)
@@ -103,6 +107,11 @@ def unknown(name: str, known: Iterable[str], label: str | None = None) -> Config
         near = nearest(name, known, 0.6)
         hint = f"did you mean {near!r}?" if near else None
     return ConfigError(f"{shown} is unknown", option=name, hint=hint)
+
+
+def twice(name: str, how: str) -> ConfigError:
+    """Return the error for an option that two places give."""
+    return ConfigError(f"{name} is given twice: {how}", option=name)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -213,16 +222,15 @@ def key_prefix() -> Kind:
 
     def check(value: object) -> str | bytes:
         raw = value if isinstance(value, bytes) else _encodable(value).encode()
-        if raw.startswith(RESERVED_PREFIX):
+        if raw.startswith(RESERVED_PREFIX) or len(raw) > PREFIX_MAX_BYTES:
             raise ValueError
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             return raw
 
-    return Kind(
-        "a str or bytes that does not begin with 'sqc:'", lambda raw: raw, check
-    )
+    form = f"a str or bytes, at most {PREFIX_MAX_BYTES} bytes, that does not begin with 'sqc:'"
+    return Kind(form, lambda raw: raw, check)
 
 
 def url() -> Kind:

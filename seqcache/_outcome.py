@@ -36,6 +36,10 @@ REPEAT_BLINDLY = (
     "do not repeat it blindly: it may count twice; with token= a repeat is safe"
 )
 REPEAT_TOKEN = "repeat it with the same token"
+REPEAT_DELETE = (
+    "read the number before you repeat it: a repeat may delete what was counted since"
+)
+REPEAT_LEASE = "ask the lease again: a lost block is a gap, and nobody gets it twice"
 _HINTS = {
     "READONLY": "this is a replica: connect to the primary",
     "LOADING": "the server reads its data from disk: try again in a while",
@@ -101,7 +105,10 @@ def _make(
     if class_name == "MemoryError":
         return MemoryError(f"{call}: out of memory")
     if class_name == "OutcomeUnknown":
-        return _unknown(call, user_id, by, text, cause_name, timeout, token)
+        error = _unknown(call, user_id, by, text, cause_name, timeout, token)
+        if method == "delete_seq":  # it takes no token, and counts nothing
+            error.hint = REPEAT_DELETE
+        return error
     if class_name == "ConnectError":
         if executed is None:
             return ConnectError(f"{call}: the link was lost with the answer: {text}")
@@ -175,8 +182,13 @@ def _unknown(
 def _not_connected(
     call: str, text: str | None, last_error: BaseException | None, timeout: float | None
 ) -> ConnectError:
-    reason = text or (str(last_error) if last_error else "the link was lost")
-    error = ConnectError(f"{call}: no connection within {_span(timeout)}: {reason}")
+    hint = None
+    reason = text or "the link was lost"
+    if last_error is not None and not text:
+        hint = getattr(last_error, "hint", None)
+        reason = str(last_error.args[0] if hint else last_error)
+    span = _span(timeout)
+    error = ConnectError(f"{call}: no connection within {span}: {reason}", hint=hint)
     error.__cause__ = last_error
     return error
 
@@ -186,7 +198,8 @@ def _refused(
 ) -> SeqCacheError:
     """What the server itself said no with."""
     text = _unwrapped(text)
-    code = text.partition(" ")[0]
+    # What we read by ourselves has no code before its text: the server's would be ERR.
+    code = "ERR" if text.startswith("value is not") else text.partition(" ")[0]
     message = f"{call}: {text or class_name}"
     if class_name == "NotASequence":
         return NotASequence(

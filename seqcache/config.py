@@ -136,11 +136,13 @@ class Config:
                 sources.setdefault(name, "default")
             self.__dict__[name] = kept if name == "url" else value
         self.__dict__["_location"] = location
-        if location.kind in ("memory", "sqlite"):
-            self._refuse_address(location)
+        self._refuse_address()
 
-    def _refuse_address(self, location: _urls.Location) -> None:
+    def _refuse_address(self) -> None:
         """Nobody logs in to this process, and it has no databases."""
+        location = self.location
+        if location.kind not in ("memory", "sqlite"):
+            return
         for name in ("username", "password", "credentials", "db"):
             if self.__dict__[name]:
                 raise ConfigError(f"{location.scheme}:// takes no {name}", option=name)
@@ -180,7 +182,7 @@ class Config:
             if name is None or not text:
                 continue
             if sources.get(name, variable) not in (variable, "REDIS_URL"):
-                raise _twice(name, f"by {sources[name]} and {variable}")
+                raise _options.twice(name, f"by {sources[name]} and {variable}")
             raw = text.encode("utf-8", "surrogateescape")
             values[name] = _options.convert_text(_KINDS[name], name, variable, raw)
             sources[name] = variable
@@ -208,8 +210,8 @@ class Config:
             found = found.get(part) if isinstance(found, dict) else None
         if not isinstance(found, dict):
             raise ConfigError(f"{os.fspath(path)} has no table [{table}]")
-        values = _renamed(found)
         source = f"{os.fspath(path)} [{table}]"
+        values = _renamed(found, f" in {source}")
         for name, value in values.items():
             label = f"{name} in {source}"
             values[name] = _options.convert(_KINDS[name], name, label, value)
@@ -268,6 +270,7 @@ class Config:
                 sources[name] = self.__dict__["_sources"][name]
         if "url" not in changes:
             new.__dict__["_location"] = self.location
+        new._refuse_address()
         return new
 
     __replace__ = replace  # copy.replace() of Python 3.13
@@ -349,7 +352,9 @@ def _read_url(url: object) -> tuple[dict[str, object], _urls.Location, str]:
     for spelled, raw in parts.options:
         name = _options.ALIASES.get(spelled, spelled)
         if name in found:
-            raise _twice(name, "both by its place in the URL and as an option of it")
+            placed = getattr(parts, name, None) is not None
+            how = "both by its place in the URL and as an option of it"
+            raise _options.twice(name, how if placed else "by two options of the URL")
         if name in _KINDS and name != "url":
             label = f"{spelled} in the URL"
             found[name] = _options.convert_text(_KINDS[name], name, label, raw)
@@ -363,15 +368,15 @@ def _read_url(url: object) -> tuple[dict[str, object], _urls.Location, str]:
     return found, parts.location, f"{kept}?{'&'.join(rest)}" if rest else kept
 
 
-def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(given: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     """Resolve redis-py's names; refuse unknown ones and a field given twice."""
     values: dict[str, Any] = {}
     for spelled, value in given.items():
         name = _options.ALIASES.get(spelled, spelled)
         if name not in _KINDS:
-            raise _options.unknown(str(spelled), _KINDS)
+            raise _options.unknown(str(spelled), _KINDS, place=place)
         if name in values:
-            raise _twice(name, "by two names")
+            raise _options.twice(name, f"by two names{place}")
         values[name] = value
     return values
 
@@ -393,7 +398,3 @@ def _env_field(variable: str) -> str | None:
         hint = f"did you mean {_ENV}{near.upper()}?"
         raise ConfigError(f"{variable} is unknown", hint=hint, option=name)
     return None
-
-
-def _twice(name: str, how: str) -> ConfigError:
-    return ConfigError(f"{name} is given twice: {how}", option=name)

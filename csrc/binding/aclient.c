@@ -2,6 +2,7 @@
 /* The asyncio client: every method returns an awaitable that is under way. */
 #include "binding/aclient.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "binding/cells.h"
@@ -52,9 +53,10 @@ aclient_running_loop(ClientObject *client, const char *method)
                      "%s() needs a running event loop, nothing was sent; "
                      "call it inside a coroutine:\n"
                      "    async def main():\n"
-                     "        await cache.%s(...)\n"
+                     "        await %s%s(...)\n"
                      "    asyncio.run(main())",
                      method,
+                     strchr(method, '.') ? "" : "cache.",
                      method);
     }
     return NULL;

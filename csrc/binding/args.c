@@ -40,7 +40,7 @@ take_text(struct module_state *state, PyObject *object, struct user_id *id)
 
 /* The decimal form of whatever has __index__. */
 static int
-take_integer(PyObject *object, struct user_id *id)
+take_integer(struct module_state *state, PyObject *object, struct user_id *id)
 {
     int overflow = 0;
     PyObject *index = PyNumber_Index(object);
@@ -59,7 +59,7 @@ take_integer(PyObject *object, struct user_id *id)
     id->keep = PyObject_Str(index);
     Py_DECREF(index);
     if (!id->keep) {
-        return -1;
+        return errors_digits(state);
     }
     id->data = PyUnicode_AsUTF8AndSize(id->keep, &id->len);
     return id->data ? 0 : -1;
@@ -88,7 +88,7 @@ args_user_id(struct module_state *state,
     if (PyUnicode_Check(object) || PyBytes_Check(object)) {
         failed = take_text(state, object, out_id);
     } else if (PyIndex_Check(object) && !PyBool_Check(object)) {
-        failed = take_integer(object, out_id);
+        failed = take_integer(state, object, out_id);
     } else {
         PyErr_Format(PyExc_TypeError,
                      "a user id is str, bytes or int, not %.100s",
@@ -176,7 +176,7 @@ args_token(PyObject *object, struct args_token *out_token)
     } else if (PyUnicode_Check(object)) {
         out_token->data = PyUnicode_AsUTF8AndSize(object, &out_token->len);
         if (!out_token->data) {
-            return -1;
+            return errors_token_text();
         }
     } else {
         PyErr_Format(PyExc_TypeError,

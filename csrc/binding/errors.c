@@ -60,6 +60,27 @@ errors_user_id(struct module_state *state, const char *message)
     return raise_outcome(state, "user_id", Py_BuildValue("(s)", message));
 }
 
+int
+errors_digits(struct module_state *state)
+{
+    if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear(); /* its advice is to raise a limit of Python */
+        errors_user_id(state, "the user id is longer than 512 bytes");
+    }
+    return -1;
+}
+
+int
+errors_token_text(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the token has lone surrogates, which UTF-8 cannot "
+                        "carry");
+    }
+    return -1;
+}
+
 void *
 errors_overflow(struct module_state *state, const char *name)
 {

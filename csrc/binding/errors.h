@@ -41,6 +41,10 @@ PyObject *errors_id_of(const struct seqc_request *request);
 /* `count` numbers in a row of which this is the last.  New reference. */
 PyObject *errors_range(int64_t last, int64_t count);
 
+/* After an exception; returns -1 with the one that our caller is to see. */
+int errors_digits(struct module_state *state);
+int errors_token_text(void);
+
 /* Each sets an exception and returns NULL. */
 void *errors_closed(EngineObject *engine, const char *method);
 void *errors_user_id(struct module_state *state, const char *message);

@@ -63,13 +63,7 @@ class AsyncForeignCache(Operations, AsyncSeqCache):
         if self.closed:
             raise _outcome.closed(method, self._desk.where)
         if asyncio._get_running_loop() is None:
-            raise RuntimeError(
-                f"{method}() needs a running event loop, nothing was sent; "
-                "call it inside a coroutine:\n"
-                "    async def main():\n"
-                f"        await cache.{method}(...)\n"
-                "    asyncio.run(main())"
-            )
+            raise _common.no_loop(method)
 
     def _perform(self, request: Request) -> Any:
         return self._carrier.send(request, asyncio.get_running_loop())

@@ -73,7 +73,7 @@ static int
 tell_low(FastPathObject *fast, const struct seqc_low *low)
 {
     struct module_state *state = state_of_type(Py_TYPE(fast));
-    PyObject *prefetch = Py_XNewRef(fast->prefetch); /* close() lets go of it */
+    PyObject *prefetch = Py_XNewRef(fast->prefetch); /* close() lets it go */
     PyObject *verdict, *answer = NULL;
     int failed;
 

@@ -375,9 +375,6 @@ def test_the_tools_find_the_ceilings(face, path, capsys):
         assert cache.increase_seq("alice") == 108
 
 
-# --- memory:// with ceilings ----------------------------------------------------------
-
-
 def test_memory_with_ceilings_in_a_file_is_durable(face, path):
     options = {"ceilings": f"sqlite:///{path}"}
     with face.open("memory://", **options) as cache:

@@ -134,7 +134,7 @@ class AsyncLease(LeaseBase, _native.AsyncLease):
         self._serve(tries + 1 if error is not None else 1)
 
     def _failed(self, error: BaseException, tries: int) -> None:
-        """Give an error to those whose time is over; to all if it is no use to go on."""
+        """Tell those whose time is over, or all if it is no use to go on."""
         if isinstance(error, OutcomeUnknown):
             error.hint = _outcome.REPEAT_LEASE
         now = time.monotonic() + SLACK

@@ -229,8 +229,8 @@ def key_prefix() -> Kind:
         except UnicodeDecodeError:
             return raw
 
-    form = f"a str or bytes, at most {PREFIX_MAX_BYTES} bytes, that does not begin with 'sqc:'"
-    return Kind(form, lambda raw: raw, check)
+    size = f"a str or bytes of at most {PREFIX_MAX_BYTES} bytes"
+    return Kind(f"{size} that does not begin with 'sqc:'", lambda raw: raw, check)
 
 
 def url() -> Kind:

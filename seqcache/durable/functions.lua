@@ -43,6 +43,7 @@ local CHALLENGE_YOUNG_MS = 300  -- competing clients must not chase each other
 local HOT_MAX = 65536           -- cells remembered; beyond it all are dropped
 local GIDS_MAX = 16 * 17        -- bytes of the gids that a marker carries on
 local COUNTER_MAX = 64          -- bytes of what is told of a counter
+local EXACT_MAX = 2^53 - 1      -- the last number
 
 -- What this process knows and no copy of its data does.
 local epoch = false             -- token of the epoch that rules here
@@ -234,6 +235,9 @@ local function issued(cell, number)
 end
 
 local function increase(key, meta_key, by, record_key, ttl)
+  if by > EXACT_MAX then
+    error({err = 'ERR increment or decrement would overflow'})
+  end
   local cell, last = find_cell(key, meta_key)
   if not cell then return last end
   local same = record_key and find_record(record_key, cell.floor)

@@ -95,6 +95,21 @@ def test_arguments_are_checked_as_in_the_engine(cache):
         cache.delete_seq("alice", restart_from_one=True)
 
 
+@pytest.mark.parametrize("amount", [CAP, CAP + 1, 2**60 + 1, 2**63 - 1])
+def test_amounts_beyond_the_last_number_overflow(cache, amount):
+    assert cache.increase_seq("alice") == 1
+    with pytest.raises(SequenceOverflow):
+        cache.increase_seq("alice", amount)
+    with pytest.raises(SequenceOverflow):
+        cache.reserve("alice", amount, token="t")
+    with pytest.raises((BulkError, SequenceOverflow)) as caught:
+        cache.increase_seqs(["alice", "bob"], amount)
+    if isinstance(caught.value, BulkError):  # bob has no number yet, and takes CAP
+        assert amount == CAP
+        assert isinstance(caught.value.results[0], SequenceOverflow)
+    assert cache.get_seq("alice") < 2**20
+
+
 def test_last_number_is_two_to_the_53_less_one(cache):
     assert cache.raise_seq("alice", CAP - 1) == CAP - 1
     assert cache.increase_seq("alice") == CAP

@@ -15,6 +15,9 @@
  * other handles (1000 tasks take about 0.5 ms). */
 #define WAKE_MAX 512
 
+/* Fewer calls than these are not worth a write of their own. */
+#define PORTION_MIN 32
+
 /* ---- calls ---- */
 
 static void
@@ -220,8 +223,10 @@ loop_take_ready(LoopLinkObject *self)
     } else {
         self->ready_head = done;
     }
+    self->ready_count++;
     while (done->next_done) {
         done = done->next_done;
+        self->ready_count++;
     }
     self->ready_tail = done;
 }
@@ -233,6 +238,7 @@ pop_ready(LoopLinkObject *self)
 
     if (call) {
         self->ready_head = call->next_done;
+        self->ready_count--;
         if (!self->ready_head) {
             self->ready_tail = NULL;
         }
@@ -264,9 +270,21 @@ may_wake_directly(LoopLinkObject *self)
     return current == Py_None;
 }
 
+/* After how many woken tasks what they issued is written: half of what is
+ * under way, so that the server works at one half while we wake the other
+ * (100 calls in flight: rate 1.5 times, CPU 1.15 times; of durable calls, at
+ * which the server works longer, more).  Few are written at the end alone. */
+static size_t
+portion(const LoopLinkObject *self)
+{
+    size_t half = (self->ready_count + self->link.in_flight) / 2;
+    return half < PORTION_MIN ? SIZE_MAX : half;
+}
+
 int
 loop_wake(LoopLinkObject *self, bool from_loop)
 {
+    size_t most, unwritten = 0;
     int direct = 0;
     int failed = 0;
 
@@ -276,6 +294,7 @@ loop_wake(LoopLinkObject *self, bool from_loop)
     }
     direct = from_loop ? may_wake_directly(self) : 0;
     failed = direct < 0 ? -1 : 0;
+    most = direct ? portion(self) : SIZE_MAX;
     for (int woken = 0; woken < WAKE_MAX && !failed; woken++) {
         struct seqc_call *call = pop_ready(self);
         if (!call) {
@@ -284,6 +303,10 @@ loop_wake(LoopLinkObject *self, bool from_loop)
         loop_prefetch(self->ready_head);
         failed = loop_settle(self, call, direct != 0);
         seqc_call_unref(call);
+        if (++unwritten == most && self->ready_head && !failed) {
+            failed = loop_flush(self);
+            unwritten = 0;
+        }
     }
     return failed;
 }

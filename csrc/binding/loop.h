@@ -35,6 +35,7 @@ typedef struct LoopLinkObject {
     struct seqc_timers timers;
     struct seqc_call *ready_head; /* finished, to be woken */
     struct seqc_call *ready_tail;
+    size_t ready_count;
     PyObject *timer;        /* handle of the armed timer, or NULL */
     int64_t timer_ns;       /* when it fires */
     PyObject *connect_task; /* while connecting */

@@ -227,6 +227,7 @@ drop_calls(LoopLinkObject *self)
     struct seqc_call *call = self->ready_head;
 
     self->ready_head = self->ready_tail = NULL;
+    self->ready_count = 0;
     seqc_timers_fini(&self->timers);
     seqc_link_close(&self->link);
     for (int round = 0; round < 2; round++) {

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import logging
 import threading
+import time
 
 import pytest
 
@@ -49,6 +50,34 @@ def test_one_cache_in_two_loops_at_once(server, run_async):
             mine = [await cache.increase_seq("alice") for _ in range(100)]
             await asyncio.to_thread(thread.join)
             assert sorted(mine + numbers) == list(range(2, 202))
+
+    run_async(main())
+
+
+def test_half_of_many_calls_is_written_before_all_tasks_are_woken(server, run_async):
+    """The server works at one half while the tasks of the other are woken."""
+    tasks = 100
+
+    async def main():
+        woken = 0
+
+        async def one(number):
+            nonlocal woken
+            await cache.increase_seq(f"u{number}")
+            woken += 1
+            if woken < tasks:
+                await cache.increase_seq("again")
+                return 0
+            # The last one does not let the loop go on to the write at the end.
+            deadline = time.monotonic() + 20
+            while (count := int(server.admin("GET", "seq:again") or 0)) == 0:
+                assert time.monotonic() < deadline, "nothing was written"
+            return count
+
+        async with seqcache.acache(server.url) as cache:
+            counts = await asyncio.gather(*map(one, range(tasks)))
+            assert 0 < max(counts) < tasks
+            assert await cache.get_seq("again") == tasks - 1
 
     run_async(main())
 

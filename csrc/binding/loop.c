@@ -20,8 +20,8 @@
 
 /* ---- calls ---- */
 
-static void
-drop_context(struct seqc_call *call)
+void
+loop_drop_context(struct seqc_call *call)
 {
     PyObject *context = call->context;
 
@@ -36,7 +36,7 @@ release_owner(struct seqc_call *call)
 
     if (owner) {
         call->owner = NULL;
-        drop_context(call);
+        loop_drop_context(call);
         seqc_call_unref(call);
         Py_DECREF(owner);
     }
@@ -136,7 +136,7 @@ submit_steal(LoopLinkObject *self,
     awaitable = new_awaitable(self, call);
     if (!awaitable) {
         seqc_timers_remove(&self->timers, call);
-        drop_context(call);
+        loop_drop_context(call);
         if (!PyErr_Occurred()) {
             return submit_anew_steal(self, call, is_default_timeout);
         }

@@ -234,10 +234,8 @@ drop_calls(LoopLinkObject *self)
         while (call) {
             struct seqc_call *next = call->next_done;
             PyObject *owner = call->owner;
-            PyObject *context = call->context;
             call->owner = NULL;
-            call->context = NULL;
-            Py_XDECREF(context);
+            loop_drop_context(call);
             seqc_call_unref(call); /* the link's */
             if (owner) {
                 awaitable_detach(&self->engine->state->awaitable, owner);

@@ -72,6 +72,8 @@ void loop_set_aside(LoopLinkObject *self);
 int loop_raise(LoopLinkObject *self);
 /* Moves the calls that the link has finished to those to be woken. */
 void loop_take_ready(LoopLinkObject *self);
+/* The context that the call keeps, if any: see Owners in loop.h. */
+void loop_drop_context(struct seqc_call *call);
 /* Ends a call that is done or abandoned, with its awaitable. */
 int loop_settle(LoopLinkObject *self, struct seqc_call *call, bool direct);
 

@@ -57,7 +57,9 @@ def note(lease: LeaseBase) -> None:
     _all.add(lease)
 
 
-def arguments(user_id: UserId, size: int, refill_at: float) -> tuple[bytes, int, int]:
+def arguments(
+    prefix: bytes, user_id: UserId, size: int, refill_at: float
+) -> tuple[bytes, int, int]:
     """Check what `lease` got; how many are left when the next block is reserved."""
     number = operator.index(size)
     if number > 2**63 - 1:
@@ -67,7 +69,7 @@ def arguments(user_id: UserId, size: int, refill_at: float) -> tuple[bytes, int,
     share = float(refill_at)
     if not 0 <= share <= 1:
         raise ValueError("refill_at must be from 0 to 1")
-    key = _native.check_user_id(user_id)
+    key = _native.check_user_id(user_id, prefix)
     return key, number, number - min(number, math.ceil(number * share))
 
 

@@ -42,7 +42,8 @@ class Leasing:
         from . import _lease
 
         _common.check_open(self, "lease")  # type: ignore[arg-type]
-        return _lease.Lease(self, *_lease.arguments(user_id, size, refill_at))  # type: ignore[arg-type]
+        words = _lease.arguments(self._prefix, user_id, size, refill_at)  # type: ignore[attr-defined]
+        return _lease.Lease(self, *words)  # type: ignore[arg-type]
 
 
 class AsyncLeasing:
@@ -64,5 +65,5 @@ class AsyncLeasing:
         from . import _alease, _lease
 
         _common.check_open(self, "lease")  # type: ignore[arg-type]
-        words = _lease.arguments(user_id, size, refill_at)
+        words = _lease.arguments(self._prefix, user_id, size, refill_at)  # type: ignore[attr-defined]
         return _alease.AsyncLease(self, *words)  # type: ignore[arg-type]

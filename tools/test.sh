@@ -5,5 +5,7 @@ set -eu
 pytest=$1
 shift
 [ $# -eq 0 ] || exec "$pytest" "$@"
-"$pytest" -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/live/durable --ignore tests/chaos --ignore tests/docs
-exec "$pytest" tests/live/durable tests/chaos
+status=0
+"$pytest" -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/live/durable --ignore tests/chaos --ignore tests/docs || status=$?
+"$pytest" tests/live/durable tests/chaos || status=$?
+exit $status

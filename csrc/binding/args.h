@@ -18,10 +18,22 @@ struct user_id {
     char digits[24];
 };
 
+/* The prefix of a view, and where the memory of a call comes from. */
+struct args_prefix {
+    const char *data; /* borrowed */
+    Py_ssize_t len;
+    struct seqc_call_pool *pool; /* NULL: of no pool */
+};
+
 /* -1 with an exception; else end it with args_user_id_fini. */
 int args_user_id(struct module_state *state,
                  PyObject *object,
                  struct user_id *out_id);
+/* The same for an id behind a prefix: none of our own keys. */
+int args_key(struct module_state *state,
+             struct args_prefix prefix,
+             PyObject *object,
+             struct user_id *out_id);
 
 static inline void
 args_user_id_fini(struct user_id *id)
@@ -67,13 +79,6 @@ struct args_token {
 
 /* `object` is a str, bytes or None. */
 int args_token(PyObject *object, struct args_token *out_token);
-
-/* The prefix of a view, and where the memory of a call comes from. */
-struct args_prefix {
-    const char *data; /* borrowed */
-    Py_ssize_t len;
-    struct seqc_call_pool *pool; /* NULL: of no pool */
-};
 
 /* What each request of a call does. */
 struct args_work {

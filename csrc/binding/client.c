@@ -274,7 +274,8 @@ increase_in_memory(ClientObject *client, PyObject *user_id)
     int64_t value;
     size_t len;
 
-    if (args_user_id(client->engine->state, user_id, &id)) {
+    if (args_key(
+            client->engine->state, client_prefix(client), user_id, &id)) {
         return NULL;
     }
     len = (size_t)(client->prefix_len + id.len);

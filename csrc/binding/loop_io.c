@@ -121,6 +121,7 @@ loop_flush(LoopLinkObject *self)
     }
     if (self->link.up && wanted_write != self->wants_write &&
         loop_watch_writable(self)) {
+        self->wants_write = wanted_write; /* the next flush tries again */
         return -1;
     }
     return !self->link.up && self->link.unsent.head ? loop_connect(self) : 0;

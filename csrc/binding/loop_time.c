@@ -7,7 +7,9 @@
 int64_t
 loop_now_ns(const LoopLinkObject *self)
 {
-    return self->in_reader ? self->link.now_ns : seqc_now_ns();
+    /* Only a receive sets the link's clock; that of a turn without is old. */
+    bool fresh = self->in_reader && self->heard_ns;
+    return fresh ? self->link.now_ns : seqc_now_ns();
 }
 
 /* ---- the timer ---- */

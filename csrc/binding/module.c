@@ -22,12 +22,18 @@ state_of_type(PyTypeObject *type)
 
 /* One truth about user ids: what the engine takes, the others take. */
 static PyObject *
-module_check_user_id(PyObject *module, PyObject *object)
+module_check_user_id(PyObject *module, PyObject *args)
 {
+    struct module_state *state = PyModule_GetState(module);
+    struct args_prefix prefix = {0};
     struct user_id id;
-    PyObject *bytes;
+    PyObject *object, *bytes;
 
-    if (args_user_id(PyModule_GetState(module), object, &id)) {
+    if (!PyArg_ParseTuple(args, "O|z#", &object, &prefix.data, &prefix.len)) {
+        return NULL;
+    }
+    if (prefix.data ? args_key(state, prefix, object, &id)
+                    : args_user_id(state, object, &id)) {
         return NULL;
     }
     bytes = PyBytes_FromStringAndSize(id.data, id.len);
@@ -74,9 +80,10 @@ module_after_fork_child(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyMethodDef module_methods[] = {
     {"check_user_id",
      module_check_user_id,
-     METH_O,
-     "check_user_id($module, user_id, /)\n--\n\n"
-     "The bytes of a user id; TypeError or UserIdError as of every call."},
+     METH_VARARGS,
+     "check_user_id($module, user_id, prefix=None, /)\n--\n\n"
+     "The bytes of a user id; TypeError or UserIdError as of every call. "
+     "Behind a\nprefix, a key among seqcache's own is refused, too."},
     {"_keep_contexts",
      module_keep_contexts,
      METH_O,

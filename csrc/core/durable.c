@@ -267,6 +267,9 @@ seqc_durable_take_numbers(void *context, const char *at, const char *end)
         return NULL;
     }
     count = head->batch;
+    if (count < 2) { /* its answer is no array */
+        return NULL;
+    }
     at = seqc_read_numbers(at, end, count, values);
     for (size_t i = 0; at && i < count; i++) {
         finish_number(link, pop_sent(link), values[i]);

@@ -30,7 +30,7 @@ from ..errors import (
 from .drive import boottime
 from .effects import Fcall, Replies
 from .epoch import Belief, ProcessState
-from .items import INCR, Item
+from .items import INCR, Item, is_unloaded
 from .machine import LIBRARY_NAME, NEWEST_FUNCTION, Durable
 
 TYPE_CHECKING = False
@@ -211,7 +211,7 @@ def check_newest(error: ServerError) -> bool:
     Replacing that ends its epoch as FUNCTION FLUSH does, which loses nothing; older
     clients go on with the newer one. Whatever else was said the calls meet as well.
     """
-    return "unction not found" in str(error)
+    return is_unloaded(error)
 
 
 # --- calls -------------------------------------------------------------------------

@@ -170,7 +170,9 @@ class BlockingDriver:
         """The job of that key: the one under way, or a new one."""
         with self._lock:
             future = self._flights.get(effect.key)
-            if future is not None:
+            # One that is done may lie here still: a signal handler that raises
+            # can come between its entry and the callback that takes it away.
+            if future is not None and not future.done():
                 return future
             deadline = self._clock() + effect.seconds
 
@@ -185,9 +187,9 @@ class BlockingDriver:
 
     def _land(self, key: Hashable, future: Future[Any]) -> None:
         # No lock: a signal handler that waits for this job may have interrupted the
-        # thread that holds it. Nobody else takes away what is under `key`.
+        # thread that holds it. A younger job may have taken the place meanwhile.
         if self._flights.get(key) is future:
-            del self._flights[key]
+            self._flights.pop(key, None)
 
 
 def _wait(future: Future[Any], left: float | None) -> Any:

@@ -28,6 +28,7 @@ from .effects import (
     Sql,
     Step,
 )
+from .items import is_unloaded
 
 RENEW_PART = 0.2
 """A lease is renewed when this part of it is over, so that a store that is away
@@ -318,10 +319,10 @@ class Epochs:
 
     def recover(self, error: SeqCacheError, tries: int) -> Step[None]:
         """Do what lets a call be sent again; raise what nothing can be done about."""
+        if is_unloaded(error):
+            yield Load()
+            return
         if isinstance(error, ServerError):
-            if "unction not found" in str(error):
-                yield Load()
-                return
             if error.code in ELSEWHERE:
                 yield Rediscover()
             elif error.code not in NOT_NOW:
@@ -335,7 +336,7 @@ class Epochs:
         if not isinstance(error, ServerError):
             return error.executed is not False
         known = error.code in ELSEWHERE or error.code in NOT_NOW
-        return known or "unction not found" in str(error)
+        return known or is_unloaded(error)
 
     def pause(self, tries: int) -> float:
         """1 to 50 ms with jitter, growing."""

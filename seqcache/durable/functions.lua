@@ -163,9 +163,12 @@ local function is_young(marker)
   return marker.token == epoch and age >= 0 and age < MARKER_YOUNG_MS
 end
 
--- A counter for a verdict.  Whatever else lies at its key may be large.
+-- A counter for a verdict.  Whatever else lies at its key may be large; what
+-- is cut must not pass for a number.
 local function counter_text(key)
-  return string.sub(redis.call('GET', key) or '0', 1, COUNTER_MAX)
+  local all = redis.call('GET', key) or '0'
+  if #all > COUNTER_MAX then all = string.sub(all, 1, COUNTER_MAX) .. '?' end
+  return all
 end
 
 -- The valid cell of key, and the number issued last if that is known; or nil
@@ -242,6 +245,10 @@ local function increase(key, meta_key, by, record_key, ttl)
   if not cell then return last end
   local same = record_key and find_record(record_key, cell.floor)
   if same then return same end
+  -- A sum that is not exact (as 2^53 is) would look like a lost counter.
+  if by > EXACT_MAX + 1 - (last or cell.base) then
+    error({err = 'ERR increment or decrement would overflow'})
+  end
   local number = redis.call('INCRBY', key, by)
   local before = number - by
   if is_lost(cell, last, before) then

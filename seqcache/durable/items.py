@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import (
+    AuthError,
     CallTimeout,
     CeilingError,
     NotASequence,
@@ -153,10 +154,25 @@ def late(call: Call, store_name: str) -> SeqCacheError:
     return CallTimeout("no answer by the deadline", executed=False)
 
 
-def refused(item: Item, text: str) -> ServerError:
+def is_unloaded(error: SeqCacheError) -> bool:
+    """Did the server say that it has not got a function of ours?"""
+    return isinstance(error, ServerError) and "unction not found" in str(error)
+
+
+#: A missing right, as a function says it (core/status.c has the same rows).
+NO_RIGHT = ("NOPERM ", "ERR ACL failure in script", "ERR The user executing the script")
+
+
+def refused(item: Item, text: str) -> AuthError | ServerError:
     """The error that a batch reports for one of its keys."""
     name = item.key.decode(errors="backslashreplace")
     code = text.split(" ", 1)[0]
+    if text.startswith(NO_RIGHT):
+        return AuthError(
+            f"{name}: {text}",
+            executed=False,
+            hint="the user needs ~<prefix>* and ~sqc:*; `seqcache doctor` checks it",
+        )
     if code == "WRONGTYPE" or "not an integer" in text:
         return not_a_sequence(name, text)
     if "overflow" in text:

@@ -26,6 +26,7 @@ from .items import (
     Item,
     conflict,
     is_epoch,
+    is_unloaded,
     late,
     lost,
     refused,
@@ -124,7 +125,8 @@ class Durable(Takeovers):
             if isinstance(verdict, int):
                 call.results[n] = verdict
             elif isinstance(verdict, SeqCacheError):
-                if self._survives(call, n, verdict):
+                # Whoever may not repeat the call still loads what is missed.
+                if self._survives(call, n, verdict) or is_unloaded(verdict):
                     errors.append(verdict)
             elif is_epoch(verdict):
                 self.doubt(token)

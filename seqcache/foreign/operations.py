@@ -233,7 +233,7 @@ class Operations:
     ) -> Request:
         prefix = self._prefix
         seconds = check_timeout(timeout, self._desk.config.timeout)
-        keys = [prefix + _native.check_user_id(item) for item in check_ids(ids)]
+        keys = [prefix + _native.check_user_id(one, prefix) for one in check_ids(ids)]
         least = [0] * len(keys)
         return Request(
             method, operation, _no_answer, shape, prefix, seconds, keys, least=least

@@ -11,7 +11,7 @@ STORE = f"sqlite:///{tempfile.mkdtemp()}/ceilings.db"
 ENDINGS = {
     "threads": """
 import threading
-cache = seqcache.cache(URL, ceilings=STORE, step=10, fence_time=0.5)
+cache = seqcache.cache(URL, ceilings=STORE, **SHORT)
 def work():
     while True:
         cache.increase_seq("a")
@@ -23,7 +23,7 @@ time.sleep(0.6)
 import asyncio
 async def main():
     global cache
-    cache = await seqcache.acache(URL, ceilings=STORE, step=10, fence_time=0.5)
+    cache = await seqcache.acache(URL, ceilings=STORE, **SHORT)
     for _ in range(100):
         cache.increase_seq("a")
     await asyncio.sleep(0.01)
@@ -33,7 +33,7 @@ asyncio.run(main())
 import asyncio
 async def main():
     global cache
-    cache = await seqcache.acache(URL, ceilings=STORE)
+    cache = await seqcache.acache(URL, ceilings=STORE, timeout=20)
     first = await cache.increase_seq("b")
     return first
 async def again():
@@ -45,7 +45,10 @@ assert asyncio.run(again()) == first + 1
 asyncio.run(end())
 """,
 }
-HEAD = "import sys, time, seqcache\nfrom helper import URL\n"
+HEAD = """import sys, time, seqcache
+from helper import URL
+SHORT = {"step": 10, "fence_time": 0.5, "timeout": 20}
+"""
 
 for name, body in ENDINGS.items():
     done = subprocess.run(

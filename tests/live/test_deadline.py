@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -112,3 +113,23 @@ def test_endless_slow_reply_ends_by_the_deadline(net_face, node, ends_within):
     node.on("GET", faults.answer(b"$1000000\r\n" + b"1" * 500_000))
     with ends_within(TIMEOUT), pytest.raises(seqcache.SeqCacheError):
         cache.get_seq("alice")
+
+
+def test_a_call_made_after_a_loss_has_all_its_time(node, run_async):
+    """The loop's clock is that of the last bytes; a loss brings none."""
+
+    def reset_late(call):
+        time.sleep(0.9)
+        call.connection.reset()
+
+    async def main():
+        async with seqcache.acache(node.url, timeout=10) as cache:
+            node.on("INCR", reset_late)
+            node.on("GET", faults.delay(0.5))
+            try:
+                await cache.increase_seq("alice")
+            except seqcache.OutcomeUnknown:
+                return await cache.get_seq("alice", timeout=1.2)
+            raise AssertionError("it was answered")
+
+    assert run_async(main()) == 0

@@ -221,7 +221,10 @@ def test_doctor_of_a_limited_user_grants_what_is_missing(run, own_server):
 def test_doctor_compares_ceilings_with_the_server(run, server, tmp_path):
     pytest.importorskip("sqlalchemy")
     store = f"sqlite:///{tmp_path}/ceilings.db"
-    more = {"SEQCACHE_CEILINGS": store}
+    more = {
+        "SEQCACHE_CEILINGS": store,
+        "SEQCACHE_TIMEOUT": "20",
+    }  # the disk may be slow
     server.admin("SET", "seq:alice", 41)
     _, out, _ = run("doctor", "--json", **more)
     found = diagnosed(out.splitlines())

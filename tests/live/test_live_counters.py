@@ -43,7 +43,7 @@ def test_cache_that_is_gone_leaves_its_counts_and_nothing_else(only_mine, face):
 
 
 def test_store_of_two_caches_is_told_once(only_mine, tmp_path):
-    url = f"sqlite:///{tmp_path}/seq.db"
+    url = f"sqlite:///{tmp_path}/seq.db?timeout=20"
     with seqcache.cache(url) as one, seqcache.cache(url) as other:
         one.increase_seq("alice")
         other.increase_seq("bob")

@@ -127,7 +127,11 @@ def strings(server):
 
 def test_hashes_in_durable_mode_go_on_above_max_seq(run, server, hashes, tmp_path):
     pytest.importorskip("sqlalchemy")
-    more = {"SEQCACHE_CEILINGS": f"sqlite:///{tmp_path}/ceilings.db"}
+    store = f"sqlite:///{tmp_path}/ceilings.db"
+    more = {
+        "SEQCACHE_CEILINGS": store,
+        "SEQCACHE_TIMEOUT": "20",
+    }  # the disk may be slow
     hashes(alice=(5, 100))
     assert run(*HASHES, **more)[0] == 0
     assert run("incr", "alice", **more)[:2] == (0, "101\n")

@@ -88,3 +88,25 @@ def test_a_view_keeps_the_cache_open(face):
     gc.collect()
     assert view.increase_seq("alice") == 1
     face.opened.append(Handle(face, view.raw._parent._parent))  # to be closed
+
+
+@pytest.mark.parametrize("prefix", ["", "s", "sq", "sqc"])
+def test_no_id_reaches_our_own_keys(cache, prefix):
+    """A user who chooses an id must not unmake a token's record, or a cell."""
+    view = cache.namespace(prefix)
+    rest = "sqc:"[len(prefix) :]
+    for user_id in (rest, rest + "t:5:{seq:k}:tok", (rest + "x").encode()):
+        for call in (
+            lambda user_id=user_id: view.increase_seq(user_id),
+            lambda user_id=user_id: view.get_seq(user_id),
+            lambda user_id=user_id: view.get_seqs(["a", user_id]),
+            lambda user_id=user_id: view.increase_seqs([user_id, "a"]),
+            lambda user_id=user_id: view.raise_seqs([(user_id, 5)]),
+            lambda user_id=user_id: view.lease(user_id),
+        ):
+            with pytest.raises(seqcache.UserIdError, match="reserved"):
+                call()
+        with pytest.raises(seqcache.SeqCacheError):  # embedded: it deletes nothing
+            view.delete_seq(user_id, restart_from_one=True)
+    assert view.increase_seq("x" + rest) == 1
+    assert view.get_seq("a") == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,22 @@ def test_shared_job_goes_on_when_a_caller_leaves(both):
         await driver.aclose()
 
     asyncio.run(main())
+
+
+def test_a_job_that_ended_is_not_asked_again():
+    """A signal handler that raises can leave its entry behind."""
+    both = Both("blocking")
+    driver = BlockingDriver(both.engine, Store(), both.durable)
+    left: Future[Any] = Future()
+    left.set_result("stale")
+    driver._flights["key"] = left
+
+    def job() -> Any:
+        yield Sleep(0.01)
+        return "fresh"
+
+    assert driver.run(ask(Shared("key", job, 5.0)), 5.0) == "fresh"
+    driver.close()
 
 
 def test_background_work_is_not_waited_for(both):

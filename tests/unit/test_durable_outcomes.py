@@ -16,9 +16,11 @@ from seqcache.durable.items import (
     INCR,
     RAISE,
     Item,
+    refused,
 )
 from seqcache.durable.rows import Owner
 from seqcache.errors import (
+    AuthError,
     CallTimeout,
     CeilingError,
     ConnectError,
@@ -131,3 +133,18 @@ def test_bulk_keeps_each_outcome_apart(script):
     assert isinstance(b, NotASequence)
     assert isinstance(c, NotASequence)
     assert isinstance(e, SequenceOverflow)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOPERM this user has no permissions",
+        "ERR ACL failure in script: No permissions to access a key",
+        "ERR The user executing the script can't access at least one of the keys",
+    ],
+)
+def test_missing_right_of_one_key_is_an_auth_error(text):
+    error = refused(Item(INCR, b"seq:k"), text)
+    assert isinstance(error, AuthError)
+    assert error.executed is False
+    assert "sqc:" in str(error.hint)

@@ -17,6 +17,7 @@ from seqcache.errors import (
     OutcomeUnknown,
     SeqCacheError,
     SequenceOverflow,
+    UserIdError,
 )
 
 MOST = 2**63 - 1
@@ -41,6 +42,14 @@ def cache(store):
     with seqcache.cache("dict://here") as opened:
         store.seen.clear()
         yield opened
+
+
+def test_no_id_reaches_our_own_keys(cache, store):
+    view = cache.namespace("")
+    for call in (view.get_seq, view.increase_seq, view.lease):
+        with pytest.raises(UserIdError, match="reserved"):
+            call("sqc:m:{seq:k}")
+    assert not store.seen
 
 
 def test_it_is_a_seqcache_like_any_other(cache):

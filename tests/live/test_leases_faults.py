@@ -56,7 +56,7 @@ def test_failed_refill_lets_the_numbers_at_hand_serve(net_face, node, caplog):
 
 
 def test_failed_refill_is_tried_again_while_numbers_are_left(net_face, node):
-    cache = net_face.open(node.url, timeout=0.2)
+    cache = net_face.open(node.url, timeout=10)
     lease = cache.lease("alice", size=100)
     lease.many(50)
     node.on("INCRBY", faults.error("OOM no memory"), nth=1)

@@ -121,7 +121,7 @@ def test_metrics_are_those_of_prometheus_without_ids(serving, server):
 
 
 def test_probe_follows_the_server(serving, own_server):
-    served = serving("--url", f"{own_server.url}?timeout=0.3")
+    served = serving("--url", f"{own_server.url}?timeout=2")
     assert served.ask("/healthz")[::2] == (200, "ok\n")
     own_server.kill()
     served.wait_for(lambda data: data["look"]["trouble"])

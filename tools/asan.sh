@@ -21,9 +21,21 @@ echo "asan: $("$python" -V), extension in $top/lib"
 # Durable mode is Python, and its databases hang with a preloaded runtime. The pytest
 # plugin is Python, too, and each of its tests starts interpreters; types are not run.
 # Leaks are checked in the C tests: the interpreter itself keeps memory at exit.
-PATH="$top/bin:$PATH" PYTHONPATH="$top/lib" PYTHONMALLOC=malloc SEQCACHE_ASAN=1 \
-    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
-    UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD=$runtime \
-    "$(dirname "$python")/pytest" -m "not build" -p no:cacheprovider \
-    -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/chaos --ignore tests/live/durable \
+export PATH="$top/bin:$PATH" PYTHONPATH="$top/lib" PYTHONMALLOC=malloc SEQCACHE_ASAN=1
+set -- -m "not build" --ignore tests/chaos --ignore tests/live/durable \
     --ignore tests/docs --ignore tests/plugin --ignore tests/typing "$@"
+run() {
+    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1:log_path=$top/report \
+        UBSAN_OPTIONS=print_stacktrace=1:log_path=$top/report LD_PRELOAD=$runtime \
+        "$(dirname "$python")/pytest" "$@"
+}
+status=0
+run -n 4 --dist loadfile --no-loadscope-reorder "$@" || {
+    printf '\n==== once more, alone: what failed (see test.sh)\n'
+    SEQCACHE_TEST_AGAIN=1 run --last-failed --last-failed-no-failures none "$@"
+} || status=1
+# A report fails the run, whatever became of the test in which it was made.
+for report in "$top"/report*; do
+    [ ! -e "$report" ] || { cat "$report" >&2; status=1; }
+done
+exit $status

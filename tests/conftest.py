@@ -66,18 +66,16 @@ PROMISES = (
 AGAIN = "SEQCACHE_TEST_AGAIN" in os.environ
 
 
-@pytest.fixture
-def not_again() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail the second try of what shows a promise."""
-    pytest.fail("it failed before: a promise has no second try")
+    here = Path(__file__).parent
+    if AGAIN and any(item.path.is_relative_to(here / name) for name in PROMISES):
+        pytest.fail("it failed before: a promise has no second try")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test has a time limit: a hang names its test. Long files go first."""
     here = Path(__file__).parent
-    for item in items if AGAIN else ():
-        if any(item.path.is_relative_to(here / name) for name in PROMISES):
-            item.add_marker(pytest.mark.usefixtures("not_again"))
 
     def rank(item: pytest.Item) -> int:
         path = item.path

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bench import async_clients, sync_clients
-from bench.leases import EMPTY
+from bench.leases import COUNTER, EMPTY
 from bench.plan import BULK, DICT, HELD, HELD_OTHERS
 from bench.results import Results
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
@@ -332,6 +332,11 @@ class Table:
                 other = Point("async_calls", client, load)
                 row = self.faster("", f"asyncio, {load}, the limits", 0, ours, [other])
                 yield Row("", row.what, "", row.measured, row.against, row.ratio)
+        lease, counter = (
+            Point("leases", client, variant="next") for client in (OURS, COUNTER)
+        )
+        row = self.faster("", "next(lease), the limit", 0, lease, [counter])
+        yield Row("", row.what, "", row.measured, row.against, row.ratio)
 
     def rows(self) -> list[Row]:
         """Return the rows that this run says anything about, in the table's order."""

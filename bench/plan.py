@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench import async_clients, import_time, sync_clients
 from bench import telemetry as telemetry_cost
 from bench.bulk import AWAITED
-from bench.leases import EMPTY
+from bench.leases import COUNTER, EMPTY
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
 
 IN_FLIGHT = (1, 10, 100, 1000)
@@ -62,10 +62,11 @@ def bulk() -> list[Point]:
 
 def leases() -> list[Point]:
     """S7."""
+    beside = {"next": (OURS, EMPTY, COUNTER), "awaited": (OURS, EMPTY)}
     return [
         Point("leases", client, variant=variant)
-        for variant in ("next", "awaited")
-        for client in (OURS, EMPTY)
+        for variant, clients in beside.items()
+        for client in clients
     ]
 
 

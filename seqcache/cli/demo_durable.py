@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import SeqCache, cache
 from ..errors import ConfigError, SeqCacheError, StartupError
+from ..testing._server import short_place
 from .output import Output
 from .stage import Quit, Stage
 
@@ -38,9 +39,8 @@ def demo_durable(args: Namespace, out: Output) -> int:
             hint="leave --url away",
             option="url",
         )
-    # The prefix of a unix socket's path is short: some systems allow 100 bytes.
     with (
-        tempfile.TemporaryDirectory(prefix="seqcache-") as folder,
+        tempfile.TemporaryDirectory(prefix="seqcache-", dir=short_place()) as folder,
         Server(find_server(), Path(folder)) as server,
         opened(server, Path(folder)) as (plain, durable),
         Stage(out, fast=args.fast) as stage,
@@ -71,7 +71,7 @@ class Server:
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
         self.folder = folder
-        self.url = f"unix://{folder}/server.sock"
+        self.url = f"unix://{folder}/s"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -88,7 +88,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, on the snapshot if there is one."""
-        words = ["--port", "0", "--unixsocket", f"{self.folder}/server.sock"]
+        words = ["--port", "0", "--unixsocket", f"{self.folder}/s"]
         words += ["--dir", str(self.folder), "--save", "", "--appendonly", "no"]
         with (self.folder / "log").open("ab") as log:
             # Ctrl-C is for us: we end it, by its pid.

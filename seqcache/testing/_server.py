@@ -20,8 +20,8 @@ PROGRAMS = ("redis-server", "valkey-server")
 START_SECONDS = 20.0
 # Where packages put it while the PATH of a user may lack it.
 PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/bin"))
-# A unix socket's path has 107 bytes, on some systems 103.
-PATH_BYTES = 90
+# Of the place of its folder: a unix socket's path has 107 bytes, on some systems 103.
+PLACE_BYTES = 103 - len("/seqcache-12345678/s")
 # Its standard input is a pipe from us, so it sees our end, however we end: by then
 # the server ends too, and its folder goes.
 KEEPER = """
@@ -176,6 +176,12 @@ def find_program() -> str:
     )
 
 
+def short_place() -> str:
+    """Return where temporary folders go whose sockets have a path that is short enough."""
+    place = tempfile.gettempdir()
+    return place if len(os.fsencode(place)) <= PLACE_BYTES else "/tmp"
+
+
 def start_private(program: str | None = None) -> PrivateServer:
     """Start a server that ends with this process, however that ends.
 
@@ -190,8 +196,7 @@ def start_private(program: str | None = None) -> PrivateServer:
         If there is no such program, or it does not start.
     """
     program = program or find_program()
-    place = None if len(tempfile.gettempdir()) < PATH_BYTES else "/tmp"
-    folder = tempfile.mkdtemp(prefix="seqcache-", dir=place)
+    folder = tempfile.mkdtemp(prefix="seqcache-", dir=short_place())
     path = os.path.join(folder, "s")
     words = [program, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
     words += ["--dir", folder, "--save", "", "--appendonly", "no"]

@@ -248,10 +248,10 @@ def store() -> Kind:
     """Return the kind of an SQL database: SQLAlchemy's URL or Engine, or None."""
 
     def check(value: object) -> object:
-        if value is None or value == "":
+        if value is None:
             return None
         if isinstance(value, str):
-            if not _STORE.match(value):
+            if not _STORE.match(value):  # "" as well: plain numbers would repeat
                 raise ValueError
             return _encodable(value)
         # An Engine, told by what it has: SQLAlchemy is imported when it is used.
@@ -269,9 +269,15 @@ def shown_store(value: object) -> str:
         shown = getattr(value, "url", None)
         return f"<Engine {shown_store(str(shown))}>"  # str() of it masks as well
     scheme, _, rest = value.partition("://")
-    address, mark, query = rest.partition("?")
-    user, at, host = address.rpartition("@")
+    # As SQLAlchemy reads it: a password may have a "?" in it, a user no "/".
+    user, at, host = rest.partition("@")
     name, colon, _ = user.partition(":")
+    if not at or "/" in name:
+        name = colon = at = ""
+        host = rest
+    address, mark, query = host.partition("?")
+    authority, slash, path = address.partition("/")
+    host = authority.rpartition("@")[2] + slash + path
     names = [item.partition("=")[0] for item in query.split("&")]
     hidden = "&".join(f"{item}={MASK}" for item in names) if mark else ""
     secret = MASK if colon else ""

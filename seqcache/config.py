@@ -164,8 +164,10 @@ class Config:
         """Read ``SEQCACHE_URL``, else ``REDIS_URL``, else ``redis://localhost:6379/0``.
 
         Any field may be given as ``SEQCACHE_<FIELD>`` and goes before the URL's own
-        words. A variable that is set but empty counts as not set. Variables that
-        look like a mistyped field raise `ConfigError`, other ones are left alone.
+        words. A variable that is set but empty counts as not set, except for
+        ``SEQCACHE_CEILINGS``: nobody loses durable mode by a name without a value.
+        That, and variables that look like a mistyped field, raise `ConfigError`;
+        other ones are left alone.
 
         Parameters
         ----------
@@ -179,7 +181,7 @@ class Config:
             values["url"], sources["url"] = environ["REDIS_URL"], "REDIS_URL"
         for variable, text in environ.items():
             name = _env_field(variable)
-            if name is None or not text:
+            if name is None or (not text and name != "ceilings"):
                 continue
             if sources.get(name, variable) not in (variable, "REDIS_URL"):
                 raise _options.twice(name, f"by {sources[name]} and {variable}")

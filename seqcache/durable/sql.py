@@ -14,12 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from .._options import shown_store
 from ..errors import CeilingError, ConfigError
 from .rows import StoreStats, rolled_back, split_token
 from .tables import Tables, dialect_of, ensure_tables, kind_of
 
 _T = TypeVar("_T")
 
+EXAMPLES = "e.g. postgresql+psycopg://user@host/db or sqlite:///file.db"
 SQL_THREADS = 8
 """How many transactions of one process run at once."""
 
@@ -62,7 +64,7 @@ class SqlStore:
         self._pid = os.getpid()
         self._quiet = threading.Lock()
         _stores.add(self)
-        self.name = engine.url.render_as_string(hide_password=True)
+        self.name = shown_store(str(engine.url))  # a query may have secrets as well
 
     def close(self) -> None:
         """Close the connections, unless the engine was the caller's."""
@@ -219,8 +221,8 @@ def _left(end: float) -> float:
 
 
 def _make_engine(url: str) -> Engine:
+    parsed = _parsed(url)
     try:
-        parsed = make_url(url)
         kind_of(parsed.get_backend_name())  # before a driver is asked for in vain
         if parsed.get_backend_name() == "sqlite":
             return sa.create_engine(
@@ -233,12 +235,21 @@ def _make_engine(url: str) -> Engine:
             pool_timeout=2,
             connect_args=_bounded_connect(parsed.get_backend_name()),
         )
-    except (ArgumentError, SQLAlchemyError, ImportError) as exc:
+    except (SQLAlchemyError, ImportError) as exc:
+        raise ConfigError(f"ceilings: {exc}", hint=EXAMPLES, option="ceilings") from exc
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # Their text, and their traceback, may hold a part of the password.
         raise ConfigError(
-            f"ceilings: {exc}",
-            hint="e.g. postgresql+psycopg://user@host/db or sqlite:///file.db",
+            "ceilings: the URL cannot be read: is its port a number? In a password"
+            " write / ? # @ : % percent-encoded, e.g. %40 for @",
+            hint=EXAMPLES,
             option="ceilings",
-        ) from exc
+        ) from None
 
 
 def _bounded_connect(backend: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .._acache import AsyncSeqCache
 from .._common import DEFAULT
 from .._future import start
 from .._workers import Workers
-from ..errors import SeqCacheError
+from ..errors import ClosedError, SeqCacheError
 from .cache import EmbeddedOperations, fitting, reader_of, told, too_late
 from .store import Store, close_store, drop_store, open_store
 
@@ -136,6 +136,8 @@ class AsyncEmbeddedCache(EmbeddedOperations, AsyncSeqCache):
         except TimeoutError:
             call = f"{method}() at {self._engine.where}"
             raise _outcome.ceiling(call, too_late(self._store)) from None
+        except ClosedError:
+            raise _outcome.closed(method, self._engine.where) from None
 
     async def scan(
         self,

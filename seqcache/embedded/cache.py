@@ -11,7 +11,7 @@ from functools import partial
 from .. import _common, _live, _outcome
 from .._cache import SeqCache
 from .._common import DEFAULT
-from ..errors import CeilingError, OutcomeUnknown, SeqCacheError
+from ..errors import CeilingError, ClosedError, OutcomeUnknown, SeqCacheError
 from .store import Store, close_store, drop_store, open_store
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ __all__ = ["EmbeddedCache", "Keeper", "open_cache"]
 
 def told(store: Store, call: _native.Stalled, error: BaseException) -> bool:
     """End what is left of a call with an error; whether nothing is left of it."""
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError | ClosedError):
         call.end()
     elif isinstance(error, TimeoutError):
         call.refuse(too_late(store))
@@ -188,6 +188,8 @@ class EmbeddedCache(EmbeddedOperations, SeqCache):
             future.cancel()
             call = f"{method}() at {self._engine.where}"
             raise _outcome.ceiling(call, too_late(self._store)) from None
+        except ClosedError:
+            raise _outcome.closed(method, self._engine.where) from None
 
     def scan(
         self, match: str | bytes = "*", *, timeout: float | None = DEFAULT

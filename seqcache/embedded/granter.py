@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from .._workers import Workers
 from ..durable.epoch import DurableStats
-from ..errors import CeilingError
+from ..errors import CeilingError, ClosedError, SeqCacheError
 from .rows import CAP, WAIT, Record, Want
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ class Granter:
         self._jobs: list[tuple[Callable[[], Any], Future[Any]]] = []
         self._waiting: list[Asked] = []
         self._busy = False
-        self._refusal: str | None = None
+        self._refusal: Callable[[], SeqCacheError] | None = None
         self._workers = Workers("seqcache-ceilings", 1)
         self._clock = Workers("seqcache-lease", 1)
         self._closed = threading.Event()
@@ -107,13 +107,23 @@ class Granter:
     def _refuse(self, future: Future[Any]) -> None:
         if future.set_running_or_notify_cancel():
             assert self._refusal is not None
-            error = CeilingError(self._refusal, executed=False, reason="fence")
-            future.set_exception(error)
+            future.set_exception(self._refusal())
 
-    def stop(self, refusal: str) -> None:
+    def stop(self) -> None:
         """Refuse what comes from now on, and what waits; what is under way ends."""
-        self._refusal = refusal
+        self._refusal = self._was_closed
         self._closed.set()
+
+    def _was_closed(self) -> ClosedError:
+        return ClosedError(f"{self.ledger.name} was closed", executed=False)
+
+    def _was_forked(self) -> CeilingError:
+        return CeilingError(
+            f"the numbers of {self.ledger.name} are given by the process that this"
+            " one was forked from",
+            executed=False,
+            reason="fence",
+        )
 
     def end(self) -> None:
         """End the threads, after `stop`."""
@@ -130,10 +140,7 @@ class Granter:
         self._closed = threading.Event()
         self._workers.reset()
         self._clock.reset()
-        self._refusal = (
-            f"the numbers of {self.ledger.name} are given by the process that this"
-            " one was forked from"
-        )
+        self._refusal = self._was_forked
 
     # -------------------------------------------------------------- the threads
 

@@ -74,8 +74,12 @@ class Ledger:
             self._prepare()
         except BaseException as error:
             self._conn.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | OSError):
                 raise self._unusable(str(error)) from error
+            if isinstance(
+                error, OutcomeUnknown
+            ):  # of a commit: nobody has a number yet
+                raise self._unusable(str(error.cause)) from error
             raise
 
     # ---------------------------------------------------------------- opening
@@ -95,6 +99,9 @@ class Ledger:
             raise self._unusable(f"no write-ahead log there, but {mode!r}")
         conn.execute("PRAGMA synchronous=FULL")
         self._inode = os.stat(self._path)
+        if self._inode.st_nlink > 1:
+            # The lock is on one name; who opens the other would own the file as well.
+            raise self._unusable("it has several names (hard links)")
         self._transact(self._make_tables)
         self._sync_folder()
         self._epoch = self._transact(self._begin_epoch)

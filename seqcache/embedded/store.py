@@ -40,6 +40,7 @@ class Store:
 
     def __init__(self, place: Place, config: Config, owner: Owner | None) -> None:
         self.place = place
+        self.terms = _terms(config)
         self.owner = owner
         self.cells = _native.Cells(owner is not None)
         self.ledger = self._ledger(config)
@@ -47,7 +48,7 @@ class Store:
         self.users = 1
 
     def _ledger(self, config: Config) -> Ledger | LeasedLedger:
-        where, deployment = self.place
+        deployment = self.place[1]
         if self.owner is not None:
             return Ledger(self.owner.path, deployment, config.step)
         from ..ceilings import CeilingStore
@@ -61,7 +62,8 @@ class Store:
             return LeasedLedger(store, self.cells)
         except CeilingError as error:
             store.close()
-            raise StartupError(f"{where}: {error.args[0]}", hint=error.hint) from error
+            text = f"{store.name}: {error.args[0]}"
+            raise StartupError(text, hint=error.hint) from error
         except BaseException:
             store.close()
             raise
@@ -85,7 +87,7 @@ class Store:
         `exact` brings the ceilings down to the numbers. That is safe because nothing
         is given once the cells are sealed, and the file is still ours.
         """
-        self.granter.stop(f"{self.name} was closed")
+        self.granter.stop()
         self.cells.seal()
         if not self.granter.quiet.acquire(timeout=seconds):
             return False
@@ -171,6 +173,7 @@ def _open(place: Place, config: Config) -> Store:
     _finish()
     found = _stores.get(place)
     if found is not None:
+        _check_terms(found, config)
         found.users += 1
         return found
     path, owner = place[0], None
@@ -184,6 +187,26 @@ def _open(place: Place, config: Config) -> Store:
         _disown(path)
         raise
     return made
+
+
+def _terms(config: Config) -> dict[str, object]:
+    """Return the options that caches of one store share."""
+    names = ["step"] if config.location.kind == "sqlite" else ["step", "fence"]
+    if config.fence == "lease" and "fence" in names:
+        names.append("fence_time")
+    return {name: getattr(config, name) for name in names}
+
+
+def _check_terms(found: Store, config: Config) -> None:
+    """Refuse what another cache has decided already."""
+    for name, value in _terms(config).items():
+        if found.terms.get(name, value) != value:
+            raise ConfigError(
+                f"{found.name} is open in this process with {name}="
+                f"{found.terms[name]!r}, not {value!r}",
+                hint="caches of one process share the store, and so these options",
+                option=name,
+            )
 
 
 def _disown(path: str) -> None:

@@ -177,7 +177,7 @@ def find_program() -> str:
 
 
 def short_place() -> str:
-    """Return where temporary folders go whose sockets have a path that is short enough."""
+    """Return where folders go whose sockets must have a short path."""
     place = tempfile.gettempdir()
     return place if len(os.fsencode(place)) <= PLACE_BYTES else "/tmp"
 

@@ -42,8 +42,11 @@ def test_mysql_is_refused_with_the_reason_before_its_driver_is_missed(wrong):
     assert "use postgresql+psycopg://" in caught.value.hint
 
 
-def test_passwords_stay_out_of_errors():
-    store = CeilingStore("postgresql+psycopg://u:hush@127.0.0.1:1/d")
+@pytest.mark.parametrize(
+    "where", ["u:hush@127.0.0.1:1/d", "127.0.0.1:1/d?password=hush"]
+)
+def test_passwords_stay_out_of_errors(where):
+    store = CeilingStore(f"postgresql+psycopg://{where}")
     with pytest.raises(CeilingError) as caught:
         store.begin_epoch(RUN_A, 1)
     assert "hush" not in str(caught.value)
@@ -51,6 +54,16 @@ def test_passwords_stay_out_of_errors():
     assert caught.value.reason == "unavailable"
     store.close()
     assert pickle.loads(pickle.dumps(caught.value)).reason == "unavailable"
+
+
+@pytest.mark.parametrize("where", ["u@h:port/d", "u:pa@hu:sh@h/d", "u:hush/@h:x/d"])
+def test_a_url_that_cannot_be_read_is_not_quoted(where):
+    with pytest.raises(ConfigError, match="the URL cannot be read") as caught:
+        CeilingStore(f"postgresql+psycopg://{where}")
+    assert caught.value.option == "ceilings"
+    assert where not in str(caught.value)
+    assert "sh@h" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_sqlite_commits_are_synced(tmp_path):

@@ -22,7 +22,39 @@ def test_options_come_from_url_environment_and_arguments():
     assert (config.step, config.deployment, config.token_ttl) == (50, "eu", 60)
     config = Config.from_env({"SEQCACHE_CEILINGS": STORE, "SEQCACHE_STEP": "64"})
     assert (config.ceilings, config.step) == (STORE, 64)
-    assert Config(ceilings="").ceilings is None
+
+
+def test_a_store_that_was_left_empty_is_no_plain_cache():
+    """Numbers without ceilings may repeat: nobody gets them by an empty variable."""
+    for make in (
+        lambda: Config(ceilings=""),
+        lambda: Config("redis://h?ceilings="),
+        lambda: Config.from_env({"SEQCACHE_CEILINGS": ""}),
+    ):
+        with pytest.raises(ConfigError, match="ceilings|CEILINGS") as caught:
+            make()
+        assert caught.value.option == "ceilings"
+    assert Config(ceilings=None).ceilings is None
+    assert Config.from_env({"SEQCACHE_STEP": ""}).step == Config().step
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:pa?55@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:55@55@h:1/db", "postgresql://u:***@h:1/db"),
+        (
+            "postgresql://h/d?user=a@b&password=55",
+            "postgresql://h/d?user=***&password=***",
+        ),
+        ("sqlite:////v/x@y.db?a=55@c", "sqlite:////v/x@y.db?a=***"),
+        ("postgresql://u@h:5/d", "postgresql://u@h:5/d"),
+    ],
+)
+def test_whatever_may_be_a_password_is_masked(url, shown):
+    text = repr(Config(ceilings=url))
+    assert f"'{shown}'" in text
+    assert "55" not in text
 
 
 @pytest.mark.parametrize(

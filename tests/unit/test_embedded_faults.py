@@ -120,6 +120,48 @@ def test_a_damaged_file_is_refused(face, path):
         face.open()
 
 
+def test_a_full_disk_at_the_opening_is_a_startup_error(face, path, monkeypatch):
+    class Full(sqlite3.Connection):
+        def execute(self, text, *words):
+            if text == "COMMIT":
+                super().execute("ROLLBACK")
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(text, *words)
+
+    real = sqlite3.connect
+    monkeypatch.setattr(
+        ledgers.sqlite3, "connect", lambda *args, **kw: real(*args, factory=Full, **kw)
+    )
+    with pytest.raises(seqcache.StartupError, match="disk is full") as caught:
+        face.open()
+    assert str(path) in str(caught.value)
+    monkeypatch.undo()
+    with face.open() as cache:
+        assert cache.increase_seq("alice") == 1
+
+
+def test_a_file_with_two_names_is_refused_by_both(face, path):
+    """The lock of its owner is on a name: two processes could give its numbers."""
+    with face.open() as cache:
+        assert cache.increase_seq("alice") == 1
+    other = path.with_name("other.db")
+    os.link(path, other)
+    for name in (path, other):
+        with pytest.raises(seqcache.StartupError, match="several names"):
+            seqcache.cache(f"sqlite:///{name}")
+    other.unlink()
+    with face.open() as cache:
+        assert cache.increase_seq("alice") == 2
+
+
+def test_a_second_cache_of_the_file_cannot_have_another_step(face, path):
+    with face.open(step=64) as cache, face.open(step=64) as same:
+        with pytest.raises(seqcache.ConfigError, match="step=64, not 1000") as caught:
+            seqcache.cache(f"sqlite:///{path}")
+        assert caught.value.option == "step"
+        assert [cache.increase_seq("alice"), same.increase_seq("alice")] == [1, 2]
+
+
 @pytest.mark.parametrize("how", ["replaced", "gone"])
 def test_a_file_that_is_not_there_any_more_grants_nothing(face, path, how):
     with face.open(step=64) as cache:
@@ -219,6 +261,24 @@ def test_calls_that_wait_end_with_closed_error(face, path):
         cache.increase_seq("alice")
     with face.open() as cache:
         assert cache.increase_seq("alice") == 2
+
+
+def test_a_call_that_meets_a_store_at_its_end_is_told_that_it_closed(face, path):
+    cache = face.open()
+    assert cache.increase_seq("alice") == 1
+    the_store(path).granter.stop()  # close() in another thread is this far
+    for call in (
+        lambda: cache.increase_seq("bob"),
+        lambda: cache.increase_seq("bob", token="m"),
+        lambda: cache.increase_seqs(["bob", "carol"]),
+        cache.ping,
+    ):
+        with pytest.raises(seqcache.ClosedError) as caught:
+            call()
+        assert caught.value.executed is False
+    cache.close()
+    with face.open() as again:
+        assert again.increase_seq("alice") == 2
 
 
 def test_nothing_is_given_between_the_last_number_and_the_close(face, path):

@@ -95,6 +95,16 @@ def test_after_a_kill_the_lease_is_waited_for_and_no_number_repeats(face, store)
         assert cache.stats().durable["waits"] == 1
 
 
+@pytest.mark.parametrize(
+    "where", ["u:hush@127.0.0.1:1/d", "127.0.0.1:1/d?password=hush"]
+)
+def test_a_store_that_is_away_is_named_without_its_password(face, where):
+    with pytest.raises(seqcache.StartupError, match=r"127\.0\.0\.1:1/d") as caught:
+        face.open(ceilings=f"postgresql+psycopg://{where}")
+    assert "hush" not in str(caught.value)
+    assert "hush" not in str(caught.value.__cause__)
+
+
 def test_a_second_process_of_this_machine_is_refused_with_the_pid(store):
     code = """
         import sys, seqcache

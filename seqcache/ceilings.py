@@ -250,15 +250,18 @@ class CeilingStore(SqlStore):
     def _extend(
         self, one: Extend, row: Any, epoch: int, changed: dict[bytes, dict[str, Any]]
     ) -> Raised | SequenceOverflow:
+        # A row of a higher epoch says nothing of ours; any other holds at least what
+        # was granted before it. None at all: rows were lost, nobody deletes them.
+        there = 0 if row is None else row.ceiling
+        if there < one.ceiling and (row is None or row.epoch <= epoch):
+            raise rolled_back(
+                f"Redis has ceiling {one.ceiling} of {one.key!r}, the store {there}"
+            )
         if row is None or row.gid != one.gid:  # R3: the grant is not the last one
             fenced = row is not None and row.epoch > epoch
             return Raised("fenced" if fenced else "gone")
         now = changed.get(one.key) or row._mapping
         ceiling, step, raised_at = now["ceiling"], now["step"], now["raised_at"]
-        if ceiling < one.ceiling:
-            raise rolled_back(
-                f"Redis has ceiling {one.ceiling} of {one.key!r}, the store {ceiling}"
-            )
         if ceiling > one.ceiling:  # raised since, or my own commit
             return Raised("ok", ceiling, step)
         if one.target > CAP or ceiling == CAP:

@@ -218,7 +218,9 @@ def _ceilings(parser: argparse.ArgumentParser) -> None:
         return made
 
     def margin(made: argparse.ArgumentParser, text: str) -> None:
-        made.add_argument("--margin", metavar="N", type=whole(0), default=0, help=text)
+        made.add_argument(
+            "--margin", metavar="N", type=whole(0, 10**12), default=0, help=text
+        )
 
     command("ls", "list keys and ceilings; --prefix: of the keys that begin with it")
     command("check", "compare the store with the counters and cells of the server")

@@ -20,6 +20,9 @@ from .sql import Work
 
 BATCH = 500
 SECONDS = 30.0
+MARGIN_MAX = 10**12
+"""The largest margin: beyond it a slip of the hand would use up an id's numbers."""
+
 LISTED = 1000
 """How many examples a report keeps."""
 
@@ -153,8 +156,8 @@ def raise_all(
     above those first, and made where they are missing. Stop all clients before,
     and FUNCTION FLUSH every server after.
     """
-    if margin < 0:
-        raise ValueError("margin is at least 0")
+    if not 0 <= margin <= MARGIN_MAX:
+        raise ValueError(f"margin is 0 to {MARGIN_MAX}")
     for batch in _batches(counters):
         _lift(store, dict(batch))
     table = store._tables.ceiling

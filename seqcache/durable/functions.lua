@@ -239,7 +239,7 @@ end
 
 local function increase(key, meta_key, by, record_key, ttl)
   if by > EXACT_MAX then
-    error({err = 'ERR increment or decrement would overflow'})
+    error({err = 'ERR increment or decrement would overflow 2^53 - 1'})
   end
   local cell, last = find_cell(key, meta_key)
   if not cell then return last end
@@ -247,7 +247,7 @@ local function increase(key, meta_key, by, record_key, ttl)
   if same then return same end
   -- A sum that is not exact (as 2^53 is) would look like a lost counter.
   if by > EXACT_MAX + 1 - (last or cell.base) then
-    error({err = 'ERR increment or decrement would overflow'})
+    error({err = 'ERR increment or decrement would overflow 2^53 - 1'})
   end
   local number = redis.call('INCRBY', key, by)
   local before = number - by

@@ -12,11 +12,11 @@ from ..errors import (
     NotASequence,
     OutcomeUnknown,
     SeqCacheError,
-    SequenceOverflow,
     ServerError,
     TokenConflict,
 )
 from .effects import Fcall
+from .rows import overflow
 
 INCR, GET, RAISE = "incr", "get", "raise"
 MANY = 512
@@ -176,7 +176,7 @@ def refused(item: Item, text: str) -> AuthError | ServerError:
     if code == "WRONGTYPE" or "not an integer" in text:
         return not_a_sequence(name, text)
     if "overflow" in text:
-        return SequenceOverflow(f"{name}: {text}", executed=False, code=code)
+        return overflow(item.key)
     return ServerError(f"{name}: {text}", executed=False, code=code)
 
 

@@ -125,8 +125,8 @@ class Durable(Takeovers):
             if isinstance(verdict, int):
                 call.results[n] = verdict
             elif isinstance(verdict, SeqCacheError):
-                # Whoever may not repeat the call still loads what is missed.
-                if self._survives(call, n, verdict) or is_unloaded(verdict):
+                # What the server has not got did not run: to load it is no repeat.
+                if is_unloaded(verdict) or self._survives(call, n, verdict):
                     errors.append(verdict)
             elif is_epoch(verdict):
                 self.doubt(token)

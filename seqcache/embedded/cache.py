@@ -107,6 +107,8 @@ class EmbeddedOperations:
             f"delete_seq() at {self._engine.where}: refused in durable mode, which"
             " never gives a number twice",
             executed=False,
+            hint="an id of its own for what begins anew, or a plain cache under another"
+            " prefix",
         )
 
     def stats(self) -> Stats:

@@ -232,6 +232,20 @@ def test_cell_above_the_store_is_a_restored_backup(store):
         assert caught.value.reason == "rolled_back"
 
 
+def test_cell_without_a_row_is_a_restored_backup(store):
+    """Nobody deletes rows: whatever the grant, what Redis has was committed once."""
+    epoch = store.begin_epoch(RUN_A, T)
+    take(store, epoch, G1)
+    for one in (Extend(b"lost", G2, 10, 11), Extend(b"k", G2, 11, 11)):
+        with pytest.raises(CeilingError, match="Redis has ceiling 1[01]") as caught:
+            store.extend([one], epoch, T)
+        assert caught.value.reason == "rolled_back"
+    assert extend(store, epoch, G2, 10, 11) == Raised("gone")
+    newer = store.begin_epoch(RUN_B, T)
+    take(store, newer, G3, key=b"j")
+    assert store.extend([Extend(b"j", G2, 99, 99)], epoch, T) == [Raised("fenced")]
+
+
 def test_failed_batch_writes_nothing(store):
     epoch = store.begin_epoch(RUN_A, T)
     batch = [Take(b"a", G1, None), Take(b"b", G2, None, cell_ceiling=5)]

@@ -57,6 +57,7 @@ NO_LIBRARY = ServerError("ERR Function not found", code="ERR")
         (K, "safe", READONLY, True),
         (K, "safe", NO_LIBRARY, True),
         (K, "never", READONLY, False),
+        (K, "never", NO_LIBRARY, True),
         (K, "gap", OOM, False),
         (K, "safe", ConnectError("no link"), False),
     ],

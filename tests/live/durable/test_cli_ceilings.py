@@ -126,6 +126,10 @@ def test_raise_needs_no_server_and_something_to_raise_by(run, durable, monkeypat
     code, out, err = run("raise")
     assert (code, out) == (2, "")
     assert "nothing to raise by\n  hint: --margin N" in err
+    code, _, err = run("raise", "--margin", str(CAP))  # it would use up every id
+    assert code == 2
+    assert "must be from 0 to 1000000000000" in err
+    assert run("ls")[1] == "seq:alice\t15\n"
     assert run("raise", "--from-redis")[0] == 3
 
 

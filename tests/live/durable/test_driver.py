@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -194,6 +196,19 @@ def test_second_deployment_on_one_server_is_refused(client, client_of, durable_s
         other.increase_seq("k")
     assert caught.value.reason == "rolled_back"
     assert client.increase_seq("k") == 2
+
+
+def test_rows_that_the_store_lost_are_told_as_soon_as_it_is_asked(client, tmp_path):
+    numbers = [client.increase_seq("k") for _ in range(3)]
+    with closing(sqlite3.connect(tmp_path / "ceilings.db")) as raw:
+        raw.execute("DELETE FROM seq_ceiling")
+        raw.commit()
+    with pytest.raises(CeilingError, match="Redis has ceiling") as caught:
+        numbers.extend(client.increase_seq("k") for _ in range(1000))
+    assert caught.value.reason == "rolled_back"
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert admin.raise_all(client.store, 0, [(b"k", 10_000)]) == 1
+    assert client.increase_seq("k") == 10_001
 
 
 def test_restored_store_is_refused_and_raised(client, client_of, tmp_path):

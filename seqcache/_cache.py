@@ -79,6 +79,7 @@ class SeqCache(Admin, Leasing, _native.Client):
         -------
         How many pairs were read.
         """
+        _common.check_open(self, "raise_seqs")
         words = {} if timeout is DEFAULT else {"timeout": timeout}
         return sum(
             self._raise_batch(batch, **words) for batch in _common.batches(pairs)

@@ -158,13 +158,22 @@ def check_open(client: _native.Client | _native.AsyncClient, method: str) -> Non
         raise _outcome.closed(method, client._engine.where)
 
 
+def glob_bytes(pattern: str | bytes) -> bytes:
+    """Return a pattern as the server takes it; TypeError for what is none."""
+    if isinstance(pattern, str):
+        return pattern.encode()
+    if not isinstance(pattern, bytes):
+        raise TypeError(f"match must be str or bytes, not {type(pattern).__name__}")
+    return pattern
+
+
 def scan_pattern(prefix: bytes, match: str | bytes) -> bytes:
     """Build the pattern of SCAN: the prefix taken literally, then ``match``."""
     special = b"*?[]^\\-"
     literal = b"".join(
         b"\\" + bytes([byte]) if byte in special else bytes([byte]) for byte in prefix
     )
-    return literal + (match.encode() if isinstance(match, str) else match)
+    return literal + glob_bytes(match)
 
 
 def scan_command(cursor: bytes | int, pattern: bytes) -> tuple[bytes | int | str, ...]:

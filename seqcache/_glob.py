@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ._common import glob_bytes
+
 
 def compile_glob(pattern: str | bytes) -> re.Pattern[bytes]:
     r"""Return a regular expression that matches what Redis would match.
@@ -11,7 +13,7 @@ def compile_glob(pattern: str | bytes) -> re.Pattern[bytes]:
     ``*``, ``?``, ``[abc]``, ``[a-z]``, ``[^a]`` and ``\`` before a letter that is
     meant literally; use its ``fullmatch``.
     """
-    text = pattern.encode() if isinstance(pattern, str) else pattern
+    text = glob_bytes(pattern)
     parts: list[bytes] = []
     at = 0
     while at < len(text):

@@ -182,7 +182,7 @@ def choice(*values: str | int) -> Kind:
     """Return the kind of one word or number out of a few."""
 
     def check(value: object) -> object:
-        if isinstance(value, bool) or value not in values:
+        if type(value) is not type(values[0]) or value not in values:
             raise ValueError
         return value
 

@@ -116,6 +116,14 @@ def test_close_by_many_threads_while_others_call(server):
         assert [type(error) for error in errors] == [seqcache.ClosedError] * 6
 
 
+def test_nothing_to_do_is_refused_by_a_closed_cache_as_well(face):
+    cache = face.open()
+    cache.close()
+    for call in (cache.raise_seqs, cache.increase_seqs, cache.get_seqs):
+        with pytest.raises(seqcache.ClosedError):
+            call([])
+
+
 def test_closed_cache_has_no_connection_left(server, live_face):
     cache = live_face.open(client_name="gone-test")
     cache.increase_seq("alice")

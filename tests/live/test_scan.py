@@ -33,6 +33,14 @@ def test_scan_matches_a_glob(cache):
     assert cache.scan("nobody*") == []
 
 
+def test_scan_for_what_is_no_pattern_says_so(cache):
+    for wrong in (None, 3):
+        with pytest.raises(
+            TypeError, match="match must be str or bytes, not (None|int)"
+        ):
+            cache.scan(wrong)
+
+
 def test_scan_gives_bytes_where_the_id_is_not_utf8(cache):
     cache.raise_seqs({b"\xff\x01": 1, "ok": 2})
     assert dict(cache.scan()) == {b"\xff\x01": 1, "ok": 2}

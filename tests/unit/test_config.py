@@ -212,7 +212,7 @@ WRONG = [
     ("max_pending", [0, 1.5, "1", None, True, 2**40]),
     ("connections", [0, -1, None]),
     ("db", [-1, 1.0, "0", None, False]),
-    ("protocol", [1, 4, "3", None, True]),
+    ("protocol", [1, 4, "3", None, True, 2.0]),
     ("retry", ["", "always", None, 1]),
     ("on_regress", ["", "error", None]),
     ("client_name", ["a b", "é", "a\n", None, b"x"]),

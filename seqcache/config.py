@@ -164,10 +164,8 @@ class Config:
         """Read ``SEQCACHE_URL``, else ``REDIS_URL``, else ``redis://localhost:6379/0``.
 
         Any field may be given as ``SEQCACHE_<FIELD>`` and goes before the URL's own
-        words. A variable that is set but empty counts as not set, except for
-        ``SEQCACHE_CEILINGS``: nobody loses durable mode by a name without a value.
-        That, and variables that look like a mistyped field, raise `ConfigError`;
-        other ones are left alone.
+        words. A variable that is set but empty counts as not set. A mistyped field, and
+        an empty ``SEQCACHE_CEILINGS``, raise `ConfigError`; others are left alone.
 
         Parameters
         ----------

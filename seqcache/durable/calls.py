@@ -396,6 +396,5 @@ class DurableOperations:
             f"delete_seq() at {self._desk.where}: refused in durable mode, which"
             " never gives a number twice",
             executed=False,
-            hint="an id of its own for what begins anew, or a plain cache under another"
-            " prefix",
+            hint="give what begins anew an id of its own",
         )

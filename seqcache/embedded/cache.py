@@ -107,8 +107,7 @@ class EmbeddedOperations:
             f"delete_seq() at {self._engine.where}: refused in durable mode, which"
             " never gives a number twice",
             executed=False,
-            hint="an id of its own for what begins anew, or a plain cache under another"
-            " prefix",
+            hint="give what begins anew an id of its own",
         )
 
     def stats(self) -> Stats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from chaos import board
 from chaos.failovers import die_with_it, leave_behind
 from chaos.functions import meta_key
 from chaos.scenario import scenario
-from chaos.world import KEYS, World
+from chaos.world import KEYS, World, wait_for
 from seqcache.ceilings import CeilingStore
 
 LEASE = {"fence_time": 5.0, "timeout": 2.0}
@@ -124,10 +125,17 @@ def store_set_back_and_repaired(world: World) -> None:
     """A backup of the ceilings is restored under running clients, then lifted."""
     store = CeilingStore(world.options["ceilings"], "main/0")
     table = store._tables.ceiling
-    try:
+
+    def rows() -> list[dict[str, Any]]:
         with store._engine.begin() as conn:
-            before = [dict(row._mapping) for row in conn.execute(sa.select(table))]
-        world.wait_calls(60)
+            return [dict(row._mapping) for row in conn.execute(sa.select(table))]
+
+    try:
+        before = rows()
+        # Blocks may be so large by now that no ceiling moves for long: all do here.
+        world.a.admin("FUNCTION", "FLUSH")
+        least = {row["k"]: row["ceiling"] for row in before}
+        wait_for(lambda: all(r["ceiling"] > least.get(r["k"], 0) for r in rows()), 20)
         with store._engine.begin() as conn:
             for row in before:
                 mine = (table.c.d == row["d"], table.c.k == row["k"])

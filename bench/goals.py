@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench import async_clients, sync_clients
 from bench.leases import COUNTER, EMPTY
+from bench.memory import EMBEDDED
 from bench.plan import BULK, DICT, HELD, HELD_OTHERS
 from bench.results import Results
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
@@ -236,6 +237,15 @@ class Table:
             10e6,
             count,
             other=Point("memory", DICT, variant="bulk"),
+            at_least=True,
+        )
+        yield self.bounded(
+            "S9",
+            "sqlite:///, calls between two ceilings",
+            Point("memory", OURS, variant=EMBEDDED),
+            "ops",
+            1e6,
+            count,
             at_least=True,
         )
         yield self.bounded(

@@ -1,11 +1,14 @@
 """S9: what does a call cost that never leaves the process (``memory://``)?
 
-Beside it the least that anybody would write by hand: a dict and a lock.
+Beside it the least that anybody would write by hand: a dict and a lock. And what the
+promise of ``sqlite:///`` costs there: the same calls under ceilings in a file, which a
+thread raises in the background.
 """
 
 from __future__ import annotations
 
 import itertools
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +17,8 @@ from typing import Any
 from bench.task import OURS, Task, users
 
 BATCH = 1000
+EMBEDDED = "sqlite:///"
+STEP = 65536  # what a busy id has after some minutes
 
 
 class DictAndLock:
@@ -43,6 +48,8 @@ class DictAndLock:
 
 def measure(task: Task) -> dict[str, Any]:
     """Return ops (calls or ids a second), cpu_us and ns (each call or id)."""
+    if task.point.variant == EMBEDDED:
+        return _embedded(task)
     if task.point.client == OURS:
         import seqcache
 
@@ -54,6 +61,24 @@ def measure(task: Task) -> dict[str, Any]:
     if task.point.variant == "bulk":
         return repeat(lambda ids: many(ids), task, BATCH)
     return repeat(lambda ids: drain(one, ids), task, BATCH)
+
+
+def _embedded(task: Task) -> dict[str, Any]:
+    """Count in a file of its own; also how many calls met its ceilings meanwhile."""
+    import seqcache
+
+    with (
+        tempfile.TemporaryDirectory(prefix="seqcache-bench-") as folder,
+        seqcache.cache(f"sqlite:///{folder}/seq.db", step=STEP) as cache,
+    ):
+        cache.increase_seqs(users())  # every id has its block
+
+        def waits() -> float:
+            return (cache.stats().durable or {})["sql_waits"]
+
+        before = waits()
+        found = repeat(lambda ids: drain(cache.increase_seq, ids), task, BATCH)
+        return found | {"sql_waits": waits() - before}
 
 
 def drain(one: Callable[[str], int], ids: list[str]) -> None:

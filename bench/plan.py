@@ -6,6 +6,7 @@ from bench import async_clients, import_time, sync_clients
 from bench import telemetry as telemetry_cost
 from bench.bulk import AWAITED
 from bench.leases import COUNTER, EMPTY
+from bench.memory import EMBEDDED
 from bench.task import FLOOR, HIREDIS, OURS, PIPELINE, RAW, Point
 
 IN_FLIGHT = (1, 10, 100, 1000)
@@ -72,11 +73,12 @@ def leases() -> list[Point]:
 
 def memory() -> list[Point]:
     """S9."""
-    return [
+    points = [
         Point("memory", client, variant=variant)
         for variant in ("call", "bulk")
         for client in (OURS, DICT)
     ]
+    return [*points, Point("memory", OURS, variant=EMBEDDED)]
 
 
 def inflight_memory() -> list[Point]:

@@ -23,6 +23,7 @@ class Outcome:
     scheme: str
     report: Report
     stats: dict[str, float]
+    away: float = 0.0
     kept: Path | None = None
 
     @property
@@ -91,7 +92,7 @@ def run(
         report = check(records, dense=scenario.dense and scheme != "plain")
         if adopt:
             report.gaps -= adopt * len(world.options["keys"])
-        outcome = Outcome(scenario, scheme, report, world.stats())
+        outcome = Outcome(scenario, scheme, report, world.stats(), world.away)
     if outcome.broken and scheme != "plain":
         outcome.kept = keep(outcome, records, seed)
     return outcome

@@ -41,7 +41,8 @@ class Scenario:
     says:
         Words of an error that some call has to end with.
     waits:
-        How many leases the slowest call may wait for; None: not judged.
+        How many leases the slowest call may wait for, beside the time without any
+        primary; None: not judged.
     """
 
     name: str

@@ -72,6 +72,7 @@ class World:
         self.servers: list[Server] = []
         self.taps: list[Tap] = []
         self.outage: Callable[[float], None] | None = None
+        self.away = 0.0  # seconds without a primary, as far as a scenario judges waits
         try:
             args = ("--enable-debug-command", "local", *server_args)
             self.a = Server(*args)

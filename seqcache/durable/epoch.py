@@ -321,6 +321,8 @@ class Epochs:
         """Do what lets a call be sent again; raise what nothing can be done about."""
         if is_unloaded(error):
             yield Load()
+            if tries:  # it does not stay, or cannot be loaded for now
+                yield Sleep(self.pause(tries))
             return
         if isinstance(error, ServerError):
             if error.code in ELSEWHERE:

@@ -75,6 +75,14 @@ def test_what_is_sent_again_after_an_error(item, retry, error, again):
         assert script.done == []
 
 
+def test_library_that_does_not_stay_is_loaded_at_a_pace():
+    script = Script().believe()
+    script.redis = {"seq_incr": [NO_LIBRARY, NO_LIBRARY, 5]}
+    assert script.run(script.slow([K], [NO_LIBRARY])) == [5]
+    again = ["Load", "Sleep", "seq_incr"]
+    assert script.names() == ["Load", "seq_incr", *again, *again]
+
+
 def test_error_after_an_unknown_try_stays_unknown():
     script = Script().believe()
     item = Item(INCR, b"k", 1, b"t")
